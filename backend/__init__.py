@@ -1,0 +1,1 @@
+"""The engine of Proponent: corpus, model, gradients, curvature, ranking, evaluation, catalogue."""

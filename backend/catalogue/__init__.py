@@ -1,0 +1,1 @@
+"""The database that pages read: tables, loading artifacts into them, repositories. No torch."""

@@ -1,0 +1,223 @@
+"""Tables of the catalogue.
+
+The catalogue is a rebuildable index over artifacts: everything here but what people write can be loaded again from
+the folders under the home. Relationships are not lazy: a repository says what it loads (``lazy="raise"``).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, ForeignKey, Index, MetaData, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Declarative base: named constraints, so that migrations can drop them on every database."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, datetime: DateTime(timezone=True), str: Text}
+
+
+class Artifact:
+    """Columns that every artifact's row has."""
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+    manifest: Mapped[dict[str, Any]]
+    """The whole MANIFEST.json without its file list."""
+
+
+class Corpus(Artifact, Base):
+    __tablename__ = "corpora"
+
+    name: Mapped[str]
+    passage_count: Mapped[int]
+
+
+class Passage(Base):
+    __tablename__ = "passages"
+    __table_args__ = (UniqueConstraint("corpus_id", "position"), UniqueConstraint("corpus_id", "passage_id"))
+
+    pk: Mapped[int] = mapped_column(primary_key=True)
+    corpus_id: Mapped[str] = mapped_column(ForeignKey("corpora.id"))
+    position: Mapped[int]
+    """Row of the passage in its corpus and in every gradient store of it."""
+    passage_id: Mapped[str] = mapped_column(index=True)
+    """The id that its corpus gives it; used in URLs and exports."""
+    text: Mapped[str]
+    source: Mapped[str]
+    title: Mapped[str | None]
+    url: Mapped[str | None]
+    license: Mapped[str | None]
+    content_hash: Mapped[str]
+    near_duplicates: Mapped[str | None]
+    """Id of the first passage of its near-duplicate group."""
+
+
+class Model(Artifact, Base):
+    __tablename__ = "models"
+
+    name: Mapped[str]
+    corpus_id: Mapped[str | None] = mapped_column(ForeignKey("corpora.id"))
+    """The corpus it was trained on here; None for a loaded model."""
+    parameter_count: Mapped[int]
+    training: Mapped[dict[str, Any] | None]
+    """training.json: the learning curve and checkpoints; None for a loaded model."""
+
+
+class QuerySet(Artifact, Base):
+    __tablename__ = "query_sets"
+
+    name: Mapped[str]
+    corpus_id: Mapped[str] = mapped_column(ForeignKey("corpora.id"))
+    model_id: Mapped[str | None] = mapped_column(ForeignKey("models.id"))
+    """The model whose answers the queries are made of (wrong predictions); None otherwise."""
+
+
+class Prompt(Base):
+    __tablename__ = "prompts"
+    __table_args__ = (
+        UniqueConstraint("query_set_id", "query_id"),
+        Index("ix_prompts_task", "task", "pk"),
+        Index("ix_prompts_bucket", "bucket", "pk"),
+    )
+
+    pk: Mapped[int] = mapped_column(primary_key=True)
+    query_set_id: Mapped[str] = mapped_column(ForeignKey("query_sets.id"))
+    position: Mapped[int]
+    query_id: Mapped[str]
+    slug: Mapped[str] = mapped_column(unique=True)
+    task: Mapped[str]
+    prompt: Mapped[str]
+    completion: Mapped[str]
+    relation: Mapped[str | None]
+    subject: Mapped[str | None]
+    object: Mapped[str | None]
+    aliases: Mapped[dict[str, Any]]
+    frequency: Mapped[int | None]
+    bucket: Mapped[str | None]
+
+
+class Entailment(Base):
+    """A passage that states a prompt's fact."""
+
+    __tablename__ = "entailments"
+
+    prompt_pk: Mapped[int] = mapped_column(ForeignKey("prompts.pk", ondelete="CASCADE"), primary_key=True)
+    passage_pk: Mapped[int] = mapped_column(ForeignKey("passages.pk", ondelete="CASCADE"), primary_key=True)
+
+
+class Output(Base):
+    """What a model answers to a prompt."""
+
+    __tablename__ = "outputs"
+
+    prompt_pk: Mapped[int] = mapped_column(ForeignKey("prompts.pk", ondelete="CASCADE"), primary_key=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), primary_key=True)
+    text: Mapped[str]
+    probability: Mapped[float]
+    """Probability of the whole greedy output under the model."""
+    completion_probability: Mapped[float]
+    """Probability of the prompt's completion under the model."""
+    correct: Mapped[bool | None]
+    """None where no answer is right or wrong (open generation)."""
+    samples: Mapped[list[Any]]
+    """[{"text", "probability"}], empty until they are drawn."""
+
+
+class Run(Artifact, Base):
+    """One method over one model, corpus and query set: immutable."""
+
+    __tablename__ = "runs"
+
+    method: Mapped[str] = mapped_column(index=True)
+    corpus_id: Mapped[str] = mapped_column(ForeignKey("corpora.id"))
+    query_set_id: Mapped[str] = mapped_column(ForeignKey("query_sets.id"), index=True)
+    model_id: Mapped[str | None] = mapped_column(ForeignKey("models.id"))
+    """None for a method that looks at no model (BM25, random)."""
+    store_id: Mapped[str | None]
+    """The gradient store that it scores; None for a method without one."""
+
+
+class Ranking(Base):
+    """A run's answer to one prompt: the score distribution over the corpus and the retrieval metrics."""
+
+    __tablename__ = "rankings"
+    __table_args__ = (UniqueConstraint("run_id", "prompt_pk"), Index("ix_rankings_prompt", "prompt_pk"))
+
+    pk: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"))
+    prompt_pk: Mapped[int] = mapped_column(ForeignKey("prompts.pk"))
+    scored: Mapped[int]
+    """How many passages were scored."""
+    minimum: Mapped[float]
+    maximum: Mapped[float]
+    histogram: Mapped[list[Any]]
+    """64 counts over equal steps from minimum to maximum."""
+    facts: Mapped[dict[str, Any]]
+    """What the method records for this query: lambda, k, the query set and n behind R_eval."""
+    reciprocal_rank: Mapped[float | None]
+    recall_at_10: Mapped[float | None]
+    precision_at_1: Mapped[float | None]
+    precision_at_10: Mapped[float | None]
+
+
+class RankedPassage(Base):
+    __tablename__ = "ranked_passages"
+    __table_args__ = (Index("ix_ranked_passages_passage", "passage_pk", "rank"),)
+
+    ranking_pk: Mapped[int] = mapped_column(ForeignKey("rankings.pk", ondelete="CASCADE"), primary_key=True)
+    rank: Mapped[int] = mapped_column(primary_key=True)
+    """1, 2, ... for proponents from the highest score down; -1, -2, ... for opponents from the lowest score up."""
+    passage_pk: Mapped[int] = mapped_column(ForeignKey("passages.pk"))
+    score: Mapped[float]
+    percentile: Mapped[float]
+    """Share of the scored passages, in percent, with a lower score (ties count half)."""
+    tail_patch: Mapped[float | None]
+
+
+class Metric(Base):
+    """A mean over a run's queries: MRR, Recall@10, ... by task and bucket (empty string: all)."""
+
+    __tablename__ = "metrics"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    bucket: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[float]
+    n: Mapped[int]
+
+
+class Stage(Base):
+    """Progress of a stage, for banners and `proponent status`."""
+
+    __tablename__ = "stages"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    """What the stage makes: ``<kind>/<artifact id>``."""
+    title: Mapped[str]
+    state: Mapped[str]
+    """waiting, running, done or failed."""
+    sequence: Mapped[int]
+    """Order within its pipeline."""
+    pipeline: Mapped[str]
+    """``demo`` or the command that the stage belongs to."""
+    done: Mapped[float]
+    total: Mapped[float]
+    unit: Mapped[str]
+    message: Mapped[str]
+    process_id: Mapped[int | None]
+    started_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime]
+    """Also the heartbeat: a running stage whose row is older than a minute has lost its process."""

@@ -1,0 +1,47 @@
+"""One settings object for all processes, read from the environment (``PROPONENT_*``) or a ``.env`` file."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every setting of Proponent; docs/reference/settings.md lists them."""
+
+    model_config = SettingsConfigDict(env_prefix="PROPONENT_", env_file=".env", extra="ignore", frozen=True)
+
+    home: Path = Path("var")
+    """Folder of all artifacts and of the SQLite catalogue."""
+
+    database_url: str | None = None
+    """SQLAlchemy URL of the catalogue; the default is ``proponent.db`` in the home, as SQLite."""
+
+    host: str = "127.0.0.1"
+    """Address that `proponent serve` listens on."""
+
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port that `proponent serve` listens on."""
+
+    threads: int = Field(default=0, ge=0)
+    """Threads for numerical work; 0 = all cores. Equal bytes are promised for equal thread counts."""
+
+    device: str = "auto"
+    """Where models run: auto (CUDA where there is one), cpu or cuda."""
+
+    log_level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR."""
+
+    @property
+    def catalogue_url(self) -> str:
+        """The catalogue's SQLAlchemy URL."""
+        return self.database_url or f"sqlite:///{(self.home / 'proponent.db').absolute()}"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process."""
+    return Settings()
