@@ -1,0 +1,1 @@
+"""Autocorrelations of projected gradients and the preconditioners made of them."""

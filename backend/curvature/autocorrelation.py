@@ -1,0 +1,85 @@
+"""R, the second moment ``E[phi phi^T]`` of projected gradients, block diagonal over layers (TrackStar, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from backend.core.errors import UserError
+from backend.gradients.store import GradientStore, LayerSlice
+
+LARGEST_BLOCK = 8192
+"""Above this, a layer's R (dims x dims, float64) takes over half a gigabyte and its eigenvectors minutes."""
+
+Blocks = list[np.ndarray]
+"""A (dims, dims) float64 matrix for each layer."""
+
+
+def store_autocorrelation(store: GradientStore, row_set: str) -> Blocks:
+    """R over all rows of a store, in float64 and in shard order: the same bits every time."""
+    _check_size(store.plan.layers)
+    scale = store.plan.scale_vector(row_set)
+    return _accumulate((block.astype(np.float64) for _, block in store.blocks(row_set)), store.plan.layers, scale)
+
+
+def rows_autocorrelation(rows: np.ndarray, layers: Sequence[LayerSlice]) -> Blocks:
+    """R over explicit rows (n, dims), scales undone."""
+    _check_size(layers)
+    return _accumulate([rows.astype(np.float64)], layers, np.ones(rows.shape[1]))
+
+
+def _accumulate(blocks: Iterable[np.ndarray], layers: Sequence[LayerSlice], scale: np.ndarray) -> Blocks:
+    sums = [np.zeros((layer.dims, layer.dims)) for layer in layers]
+    count = 0
+    for block in blocks:
+        count += len(block)
+        for layer, total in zip(layers, sums, strict=True):
+            part = block[:, layer.span]
+            total += part.T @ part
+    if not count:
+        raise UserError("R cannot be estimated from no examples.", "Give at least one query or passage.")
+    return [total * (scale[layer.start] ** 2 / count) for layer, total in zip(layers, sums, strict=True)]
+
+
+def _check_size(layers: Sequence[LayerSlice]) -> None:
+    largest = max(layers, key=lambda layer: layer.dims)
+    if largest.dims > LARGEST_BLOCK:
+        raise UserError(
+            f"Layer {largest.name!r} has {largest.dims} projected dimensions; R is computed up to {LARGEST_BLOCK}.",
+            "Encode with a smaller rank.",
+        )
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How much of R_eval goes into ``R = lambda R_eval + (1 - lambda) R_train``."""
+
+    weight: float
+    """lambda."""
+    component: int
+    """The component k at which the two weighted spectra cross."""
+
+
+def mixing_by_crossing(train: Blocks, evaluation: Blocks) -> Mixing:
+    """lambda such that the sorted spectra of lambda R_eval and (1 - lambda) R_train cross at component d/64.
+
+    Spectra are pooled over layers. TrackStar crosses at component 1,000 of 2^16; k scales with the dimension. Where
+    R_eval has no such component (fewer examples than k), lambda is 0.
+    """
+    spectrum_train, spectrum_eval = _pooled_spectrum(train), _pooled_spectrum(evaluation)
+    component = max(1, len(spectrum_train) // 64)
+    at_train, at_eval = spectrum_train[component - 1], spectrum_eval[component - 1]
+    negligible = spectrum_eval[0] * np.finfo(np.float64).eps * len(spectrum_eval)
+    weight = 0.0 if at_eval <= negligible else float(at_train / (at_eval + at_train))
+    return Mixing(weight, component)
+
+
+def mix(train: Blocks, evaluation: Blocks, weight: float) -> Blocks:
+    """``weight R_eval + (1 - weight) R_train``, layer by layer."""
+    return [weight * e + (1.0 - weight) * t for t, e in zip(train, evaluation, strict=True)]
+
+
+def _pooled_spectrum(blocks: Blocks) -> np.ndarray:
+    return np.sort(np.concatenate([np.linalg.eigvalsh(block) for block in blocks]))[::-1]

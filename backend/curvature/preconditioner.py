@@ -1,0 +1,79 @@
+"""``K = (R + damping)^-1`` layer by layer, and its root: what whitens projected gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from backend.curvature.autocorrelation import Blocks
+from backend.gradients.store import GradientStore, LayerSlice
+
+DAMPING_FACTOR = 0.1
+"""Damping of a layer, as a multiple of the mean eigenvalue of its R."""
+
+
+class Preconditioner:
+    """Holds ``K^(1/2) = Q (s + damping)^(-1/2)`` for each layer, Q and s the eigenvectors and eigenvalues of R."""
+
+    def __init__(self, blocks: Blocks, layers: Sequence[LayerSlice], damping_factor: float = DAMPING_FACTOR) -> None:
+        self.layers = tuple(layers)
+        self._roots = []
+        for block in blocks:
+            eigenvalues, eigenvectors = np.linalg.eigh(block)
+            damping = max(damping_factor * float(eigenvalues.mean()), np.finfo(np.float64).tiny)
+            self._roots.append(eigenvectors / np.sqrt(np.maximum(eigenvalues, 0.0) + damping))
+
+    def apply(self, rows: np.ndarray) -> np.ndarray:
+        """K phi for rows (n, dims) float64."""
+        result = np.empty_like(rows, dtype=np.float64)
+        for layer, root in zip(self.layers, self._roots, strict=True):
+            result[:, layer.span] = (rows[:, layer.span] @ root) @ root.T
+        return result
+
+    def norms(self, rows: np.ndarray) -> np.ndarray:
+        """``sqrt(phi^T K phi)`` for rows (n, dims), (n,) float64."""
+        return np.sqrt(self._squared_norms(rows, self._roots))
+
+    def store_norms(self, store: GradientStore, row_set: str) -> np.ndarray:
+        """``sqrt(phi^T K phi)`` of every row of a store, in float32 arithmetic, (rows,) float64."""
+        scale = store.plan.scale_vector(row_set)
+        roots = [
+            (root * scale[layer.start]).astype(np.float32)
+            for layer, root in zip(self.layers, self._roots, strict=True)
+        ]
+        norms = np.empty(store.rows)
+        for start, block in store.blocks(row_set):
+            norms[start : start + len(block)] = np.sqrt(self._squared_norms(block.astype(np.float32), roots))
+        return norms
+
+    def _squared_norms(self, rows: np.ndarray, roots: Sequence[np.ndarray]) -> np.ndarray:
+        total = np.zeros(len(rows))
+        for layer, root in zip(self.layers, roots, strict=True):
+            whitened = rows[:, layer.span] @ root
+            total += np.einsum("nd,nd->n", whitened, whitened, dtype=np.float64)
+        return total
+
+
+class Identity(Preconditioner):
+    """K = I: gradient dot and cosine."""
+
+    def __init__(self, layers: Sequence[LayerSlice]) -> None:
+        self.layers = tuple(layers)
+
+    def apply(self, rows: np.ndarray) -> np.ndarray:
+        """The rows themselves."""
+        return rows.astype(np.float64)
+
+    def norms(self, rows: np.ndarray) -> np.ndarray:
+        """Euclidean norms."""
+        return np.linalg.norm(rows.astype(np.float64), axis=1)
+
+    def store_norms(self, store: GradientStore, row_set: str) -> np.ndarray:
+        """Euclidean norms of a store's rows, scales undone."""
+        scale = store.plan.scale_vector(row_set).astype(np.float32)
+        norms = np.empty(store.rows)
+        for start, block in store.blocks(row_set):
+            scaled = block * scale
+            norms[start : start + len(block)] = np.sqrt(np.einsum("nd,nd->n", scaled, scaled, dtype=np.float64))
+        return norms

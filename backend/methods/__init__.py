@@ -1,0 +1,1 @@
+"""Attribution methods: one file a method, one protocol, one registry. README.md has the formulas."""

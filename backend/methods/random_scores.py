@@ -1,0 +1,43 @@
+"""Random scores: the floor that every method must be above."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from backend.core.records import Query
+from backend.methods.protocol import MethodInputs
+from backend.search.scoring import Prepared, RowScorer
+
+
+@dataclass(frozen=True)
+class Random:
+    """Independent normal scores, seeded by the query's id."""
+
+    slug: str = "random"
+    row_set: str | None = None
+    seed: int = 0
+
+    def config(self) -> dict[str, Any]:
+        """The seed."""
+        return {"seed": self.seed}
+
+    def prepare(self, inputs: MethodInputs) -> Prepared:
+        """Nothing to prepare."""
+        return Prepared(_RandomScorer(inputs.queries, len(inputs.passages), self.seed))
+
+
+class _RandomScorer(RowScorer):
+    def __init__(self, queries: Sequence[Query], passages: int, seed: int) -> None:
+        super().__init__(len(queries))
+        self._queries, self._passages, self._seed = queries, passages, seed
+
+    def row(self, query: int) -> np.ndarray:
+        """Scores of all passages."""
+        digest = hashlib.sha256(f"{self._seed}/{self._queries[query].id}".encode()).digest()
+        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+        return generator.standard_normal(self._passages)

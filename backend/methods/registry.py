@@ -1,0 +1,51 @@
+"""All methods by slug. An own method is one file with a class that fits ``Method``, and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any
+
+from backend.core.errors import UserError
+from backend.methods.bm25 import BM25
+from backend.methods.gradient_products import GradientProduct
+from backend.methods.protocol import Method
+from backend.methods.random_scores import Random
+from backend.methods.trackstar import TrackStar
+
+_REGISTRY: dict[str, Method] = {}
+_ROW_SET_SUFFIX = {"-no-v": "raw", "-v": "v"}
+
+
+def register(method: Method) -> None:
+    """Make a method known under its slug; raises UserError if the slug is taken."""
+    if method.slug in _REGISTRY:
+        raise UserError(f"There is already a method {method.slug!r}.", "Give yours another slug.")
+    _REGISTRY[method.slug] = method
+
+
+def find_method(slug: str) -> Method:
+    """The method of a slug; ``-v`` and ``-no-v`` give a projected method on the other row set."""
+    if slug in _REGISTRY:
+        return _REGISTRY[slug]
+    for suffix, row_set in _ROW_SET_SUFFIX.items():
+        base: Any = _REGISTRY.get(slug.removesuffix(suffix)) if slug.endswith(suffix) else None
+        if base is not None and base.row_set not in (None, row_set):
+            return replace(base, slug=slug, row_set=row_set)
+    near = get_close_matches(slug, _REGISTRY, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise UserError(f"There is no method {slug!r}.", f"{hint}Known: {', '.join(_REGISTRY)}.")
+
+
+def method_slugs() -> Sequence[str]:
+    """Slugs of all registered methods, in the order in which they are run and shown."""
+    return tuple(_REGISTRY)
+
+
+register(TrackStar("trackstar", task_specific=True))
+register(BM25())
+register(TrackStar("trackstar-general", task_specific=False))
+register(GradientProduct("gradient-dot", unit_norm=False))
+register(GradientProduct("gradient-cosine", unit_norm=True))
+register(Random())
