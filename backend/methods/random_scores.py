@@ -39,5 +39,4 @@ class _RandomScorer(RowScorer):
     def row(self, query: int) -> np.ndarray:
         """Scores of all passages."""
         digest = hashlib.sha256(f"{self._seed}/{self._queries[query].id}".encode()).digest()
-        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
-        return generator.standard_normal(self._passages)
+        return np.random.RandomState(np.frombuffer(digest, np.uint32)).standard_normal(self._passages)

@@ -1,0 +1,85 @@
+"""The optimizer's second moment V of each tracked layer, factored as ``V ~ row col^T / mean(row)`` (Adafactor).
+
+Because the factors sit on either side of the gradient, ``G / sqrt(V)`` is a left and a right diagonal scaling and
+folds into the projections (TrackStar, section 3: optimizer correction).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from backend.core.errors import UserError
+from backend.gradients.layers import TrackedLayer
+
+EPSILON = 1e-30
+"""Floor under V, as in Adafactor."""
+
+
+@dataclass(frozen=True)
+class FactoredSecondMoment:
+    """``row`` (outputs,) and ``col`` (inputs,): the row and column means of the squared gradients."""
+
+    row: Tensor
+    col: Tensor
+
+    def scalings(self) -> tuple[Tensor, Tensor]:
+        """Vectors a (outputs,), b (inputs,) in float64 with ``(G / sqrt(V))[o, i] = a[o] G[o, i] b[i]``."""
+        row, col = self.row.double().clamp_min(EPSILON), self.col.double().clamp_min(EPSILON)
+        return row.rsqrt(), (row.mean() / col).sqrt()
+
+
+def from_optimizer_state(
+    state: Mapping[str, Tensor], layers: Sequence[TrackedLayer]
+) -> dict[str, FactoredSecondMoment]:
+    """V of each layer from a saved optimizer state (keys ``<layer>.weight.<name>``).
+
+    Adafactor's ``row_var``/``col_var`` are taken as they are; Adam's ``exp_avg_sq`` by its row and column means.
+    Raises UserError where a layer's state is missing.
+    """
+    moments = {}
+    for layer in layers:
+        key = f"{layer.name}.weight"
+        if f"{key}.row_var" in state:
+            row, col = state[f"{key}.row_var"].flatten(), state[f"{key}.col_var"].flatten()
+        elif f"{key}.exp_avg_sq" in state:
+            full = state[f"{key}.exp_avg_sq"].double()
+            row, col = full.mean(dim=1), full.mean(dim=0)
+        else:
+            raise UserError(
+                f"The optimizer state has no second moment for layer {layer.name!r}.",
+                "Encode without it: the second moment is then estimated from the corpus.",
+            )
+        moments[layer.name] = (
+            FactoredSecondMoment(row=col, col=row) if layer.transposed else FactoredSecondMoment(row, col)
+        )
+    return moments
+
+
+class SecondMomentEstimate:
+    """Row and column means of squared per-example gradients, added up example by example.
+
+    For a model that comes without optimizer state: what Adafactor's accumulators would average to at the present
+    parameters with batches of one.
+    """
+
+    def __init__(self, layers: Sequence[TrackedLayer]) -> None:
+        self.examples = 0
+        self._row = {layer.name: torch.zeros(layer.outputs, dtype=torch.float64) for layer in layers}
+        self._col = {layer.name: torch.zeros(layer.inputs, dtype=torch.float64) for layer in layers}
+
+    def add(self, name: str, gradients_BOI: Tensor) -> None:
+        """Add a batch of exact gradients (batch, outputs, inputs) of one layer."""
+        squared = gradients_BOI.square()
+        self._row[name] += squared.mean(dim=2).sum(dim=0).double().cpu()
+        self._col[name] += squared.mean(dim=1).sum(dim=0).double().cpu()
+
+    def result(self) -> dict[str, FactoredSecondMoment]:
+        """The means over all examples added so far."""
+        return {
+            name: FactoredSecondMoment(self._row[name] / self.examples, self._col[name] / self.examples)
+            for name in self._row
+        }

@@ -1,0 +1,1 @@
+"""Slow, independent implementations that results are compared with."""
