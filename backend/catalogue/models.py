@@ -1,31 +1,65 @@
 """Tables of the catalogue.
 
-The catalogue is a rebuildable index over artifacts: everything here but what people write can be loaded again from
-the folders under the home. Relationships are not lazy: a repository says what it loads (``lazy="raise"``).
+The catalogue is a rebuildable index over artifacts: everything here but what people write can be loaded
+again from the folders under the home. Relationships are not lazy: a repository says what it loads
+(``lazy="raise"``).
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, ForeignKey, Index, MetaData, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    MetaData,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
-    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "ck": "ck_%(table_name)s_%(constraint_name)s",
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
 
 
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: stored as UTC and read with its time zone on every database (SQLite keeps none)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"a moment without a time zone: {value}")
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
 class Base(DeclarativeBase):
     """Declarative base: named constraints, so that migrations can drop them on every database."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, datetime: DateTime(timezone=True), str: Text}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        dict[str, Any]: JSON(none_as_null=True),
+        list[Any]: JSON(none_as_null=True),
+        datetime: UtcDateTime,
+        str: Text,
+    }
 
 
 class Artifact:
@@ -70,7 +104,7 @@ class Model(Artifact, Base):
     name: Mapped[str]
     corpus_id: Mapped[str | None] = mapped_column(ForeignKey("corpora.id"))
     """The corpus it was trained on here; None for a loaded model."""
-    parameter_count: Mapped[int]
+    parameter_count: Mapped[int] = mapped_column(BigInteger)
     training: Mapped[dict[str, Any] | None]
     """training.json: the learning curve and checkpoints; None for a loaded model."""
 
@@ -88,6 +122,7 @@ class Prompt(Base):
     __tablename__ = "prompts"
     __table_args__ = (
         UniqueConstraint("query_set_id", "query_id"),
+        UniqueConstraint("query_set_id", "position"),
         Index("ix_prompts_task", "task", "pk"),
         Index("ix_prompts_bucket", "bucket", "pk"),
     )
@@ -95,6 +130,7 @@ class Prompt(Base):
     pk: Mapped[int] = mapped_column(primary_key=True)
     query_set_id: Mapped[str] = mapped_column(ForeignKey("query_sets.id"))
     position: Mapped[int]
+    """Row of the query in its set and in every score matrix of it."""
     query_id: Mapped[str]
     slug: Mapped[str] = mapped_column(unique=True)
     task: Mapped[str]
@@ -114,7 +150,20 @@ class Entailment(Base):
     __tablename__ = "entailments"
 
     prompt_pk: Mapped[int] = mapped_column(ForeignKey("prompts.pk", ondelete="CASCADE"), primary_key=True)
-    passage_pk: Mapped[int] = mapped_column(ForeignKey("passages.pk", ondelete="CASCADE"), primary_key=True)
+    passage_pk: Mapped[int] = mapped_column(
+        ForeignKey("passages.pk", ondelete="CASCADE"), primary_key=True, index=True
+    )
+
+
+class OutputSet(Artifact, Base):
+    """A loaded artifact of a model's answers to a query set; its answers are the rows of ``outputs``."""
+
+    __tablename__ = "output_sets"
+
+    query_set_id: Mapped[str] = mapped_column(ForeignKey("query_sets.id"))
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
+    kind: Mapped[str]
+    """greedy or samples."""
 
 
 class Output(Base):
@@ -178,7 +227,7 @@ class RankedPassage(Base):
 
     ranking_pk: Mapped[int] = mapped_column(ForeignKey("rankings.pk", ondelete="CASCADE"), primary_key=True)
     rank: Mapped[int] = mapped_column(primary_key=True)
-    """1, 2, ... for proponents from the highest score down; -1, -2, ... for opponents from the lowest score up."""
+    """1, 2, ... for proponents, highest score first; -1, -2, ... for opponents, lowest score first."""
     passage_pk: Mapped[int] = mapped_column(ForeignKey("passages.pk"))
     score: Mapped[float]
     percentile: Mapped[float]
@@ -217,6 +266,8 @@ class Stage(Base):
     total: Mapped[float]
     unit: Mapped[str]
     message: Mapped[str]
+    host: Mapped[str | None]
+    """The machine that works on it; ``process_id`` is a process there."""
     process_id: Mapped[int | None]
     started_at: Mapped[datetime | None]
     updated_at: Mapped[datetime]

@@ -74,7 +74,6 @@ class EncodeConfig:
 class EncodableModel:
     """What the builder needs of a loaded model."""
 
-    id: str
     model: nn.Module
     tokenization: dict[str, Any]
     """Fingerprint of tokenizer and special tokens."""
@@ -85,82 +84,90 @@ class EncodableModel:
 
 def build_passage_store(
     home: Home,
-    model: EncodableModel,
+    model_id: str,
+    open_model: Callable[[], EncodableModel],
     corpus_id: str,
-    examples: Sequence[Example],
-    truncated: Sequence[str],
+    read_examples: Callable[[], tuple[Sequence[Example], Sequence[str]]],
     config: EncodeConfig,
     progress: Progress,
 ) -> str:
-    """Encode a corpus; returns the store's id. ``truncated`` names passages that were cut to the model's context.
+    """Encode a corpus; returns the store's id. A no-op, model and corpus unread, where the store is finished.
 
-    Raises UserError naming the passage whose gradient is not finite or does not fit in fp16.
+    ``read_examples`` gives the examples and the ids of those that were cut to the model's context. Raises UserError
+    naming the passage whose gradient is not finite or does not fit in fp16.
     """
-    inputs: dict[str, str | None] = {"model": model.id, "corpus": corpus_id, "queries": None, "store": None}
-    return _Build(home, model, inputs, examples, config, progress).run(
-        lambda build: build.own_second_moments(), {"truncated": len(truncated), "truncated_ids": list(truncated[:100])}
-    )
+    inputs: dict[str, str | None] = {"model": model_id, "corpus": corpus_id, "queries": None, "store": None}
+    folder = _folder(home, inputs, config)
+    if not is_finished(folder):
+        examples, truncated = read_examples()
+        facts = {"truncated": len(truncated), "truncated_ids": list(truncated[:100])}
+        _Build(folder, inputs, open_model(), examples, config, progress).run(None, facts)
+    return folder.name
 
 
 def build_query_store(
     home: Home,
-    model: EncodableModel,
+    model_id: str,
+    open_model: Callable[[], EncodableModel],
     query_set_id: str,
-    examples: Sequence[Example],
+    read_examples: Callable[[], Sequence[Example]],
     passage_store_id: str,
     config: EncodeConfig,
-    progress: Progress,
 ) -> str:
     """Encode a query set with the projections of a passage store (same V); returns the store's id."""
     inputs: dict[str, str | None] = {
-        "model": model.id,
+        "model": model_id,
         "corpus": None,
         "queries": query_set_id,
         "store": passage_store_id,
     }
-    source = home.find("store", passage_store_id) / SECOND_MOMENT
-    return _Build(home, model, inputs, examples, config, progress).run(
-        lambda build: _load_second_moments(source), {"truncated": 0}
-    )
+    folder = _folder(home, inputs, config)
+    if not is_finished(folder):
+        moments = _load_second_moments(home.find("store", passage_store_id) / SECOND_MOMENT)
+        build = _Build(folder, inputs, open_model(), read_examples(), config, lambda done, total, message: None)
+        build.run(moments, {"truncated": 0})
+    return folder.name
+
+
+def _settings(config: EncodeConfig) -> dict[str, Any]:
+    return {
+        "rank": config.projection.rank,
+        "seed": config.projection.seed,
+        "row_sets": list(ROW_SETS),
+        "dtype": config.dtype,
+        "max_batch_tokens": config.max_batch_tokens,
+        "shard_tokens": config.shard_tokens,
+    }
+
+
+def _folder(home: Home, inputs: dict[str, str | None], config: EncodeConfig) -> Path:
+    return home.folder("store", artifact_id("store", inputs, _settings(config)))
 
 
 class _Build:
     def __init__(
         self,
-        home: Home,
-        model: EncodableModel,
+        folder: Path,
         inputs: dict[str, str | None],
+        model: EncodableModel,
         examples: Sequence[Example],
         config: EncodeConfig,
         progress: Progress,
     ) -> None:
-        self.model, self.inputs, self.examples = model, inputs, examples
-        self.config, self.progress = config, progress
-        self.settings = {
-            "rank": config.projection.rank,
-            "seed": config.projection.seed,
-            "row_sets": list(ROW_SETS),
-            "dtype": config.dtype,
-            "max_batch_tokens": config.max_batch_tokens,
-            "shard_tokens": config.shard_tokens,
-        }
-        self.folder = home.folder("store", artifact_id("store", inputs, self.settings))
+        self.folder, self.inputs, self.model = folder, inputs, model
+        self.examples, self.config, self.progress = examples, config, progress
         self.lengths = [len(example.ids) for example in examples]
         self.selection: LayerSelection = select_layers(model.model)
 
-    def run(
-        self, second_moments: Callable[[_Build], dict[str, FactoredSecondMoment]], facts: dict[str, Any]
-    ) -> str:
-        """Plan, write the shards that are missing, seal."""
-        if is_finished(self.folder):
-            return self.folder.name
+    def run(self, moments: Mapping[str, FactoredSecondMoment] | None, facts: dict[str, Any]) -> None:
+        """Plan, write the shards that are missing, seal. V is this corpus's own where ``moments`` is None."""
         if not self.examples:
             raise UserError("There is nothing to encode.", "Give a corpus or query set that is not empty.")
         started = time.monotonic()
         moments_file = self.folder / SECOND_MOMENT
         if not moments_file.exists():
             self.progress(0, sum(self.lengths), "second moment")
-            _save_second_moments(moments_file, second_moments(self))
+            _save_second_moments(moments_file, moments or self._second_moments())
         projections = layer_projections(
             self.selection.tracked, self.config.projection, _load_second_moments(moments_file)
         )
@@ -185,12 +192,13 @@ class _Build:
             self.folder,
             kind="store",
             inputs=self.inputs,
-            config=self.settings,
+            config=_settings(self.config),
             facts={
                 "rows": plan.rows,
                 "dims": plan.dims,
                 "tokens": tokens,
                 "layers": len(plan.layers),
+                "second_moment": "optimizer" if self.model.optimizer_state is not None else "estimated",
                 "skipped_layers": list(self.selection.skipped),
                 "tokens_per_second": round(tokens / max(seconds, 1e-9), 1),
                 **facts,
@@ -199,9 +207,8 @@ class _Build:
             command="proponent encode",
             known_hashes=hashes,
         )
-        return self.folder.name
 
-    def own_second_moments(self) -> dict[str, FactoredSecondMoment]:
+    def _second_moments(self) -> dict[str, FactoredSecondMoment]:
         """V from the optimizer, or estimated over a sample of the corpus where there is no optimizer state."""
         if self.model.optimizer_state is not None:
             return from_optimizer_state(self.model.optimizer_state, self.selection.tracked)
@@ -232,7 +239,7 @@ class _Build:
             start += projection.dims
         return StorePlan(
             fingerprint={
-                "model": self.model.id,
+                "model": self.inputs["model"],
                 "tokenization": self.model.tokenization,
                 "layers": [layer.name for layer in self.selection.tracked],
                 "rank": self.config.projection.rank,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -23,7 +23,6 @@ class StageReporter:
         self._log, self._name, self._title, self._unit = log, name, title, unit
         self._bar, self._task = bar, task
         self._next_line = time.monotonic() + LINE_EVERY_SECONDS
-        self.note = ""
 
     def __call__(self, done: float, total: float, message: str = "") -> None:
         """Record the state; cheap enough for a call a batch."""
@@ -42,15 +41,22 @@ class Reporter:
     def __init__(self, log: StageLog, pipeline: str) -> None:
         self.log, self.pipeline = log, pipeline
         self.console = Console(stderr=True)
+        self._titles: dict[str, str] = {}
+
+    def plan(self, stages: Sequence[tuple[str, str]]) -> None:
+        """Announce the pipeline's stages, (name, title) each."""
+        self._titles = dict(stages)
+        self.log.plan(self.pipeline, stages)
 
     def say(self, text: str) -> None:
         """A line for the person at the terminal."""
         self.console.print(text, highlight=False, markup=False)
 
     @contextmanager
-    def stage(self, name: str, title: str, unit: str = "") -> Iterator[StageReporter]:
-        """Run a stage: done when the block ends, failed with the reason when it raises."""
+    def stage(self, name: str, unit: str = "") -> Iterator[StageReporter]:
+        """Run a planned stage: done when the block ends, failed with the reason when it raises."""
         started = time.monotonic()
+        title = self._titles[name]
         self.log.begin(name, title, self.pipeline, unit=unit)
         try:
             if self.console.is_terminal:

@@ -100,7 +100,7 @@ def _reduce_row(result: Rankings, scorer: Scorer, query: int, scores: np.ndarray
     result.quantiles[query] = np.quantile(ordered, np.linspace(0, 1, QUANTILES))
     if result.matrix is not None and result.matrix_scales is not None:
         largest = max(abs(low), abs(high))
-        exponent = 0 if largest == 0 else int(np.ceil(np.log2(largest))) - 10
+        exponent = 0 if largest == 0 else max(-120, int(np.ceil(np.log2(largest))) - 10)
         result.matrix_scales[query] = 2.0**exponent
         result.matrix[query] = scores / np.float32(2.0**exponent)
     for sign, positions, kept_scores, percentiles in (

@@ -1,0 +1,222 @@
+"""Loading a run: its rankings, ranked passages and mean retrieval metrics."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from backend.catalogue.artifact_reader import ArtifactReader
+from backend.catalogue.loading_steps import insert_rows, is_loaded, require_loaded
+from backend.catalogue.models import (
+    Corpus,
+    Entailment,
+    Metric,
+    Model,
+    Passage,
+    Prompt,
+    QuerySet,
+    RankedPassage,
+    Ranking,
+    Run,
+)
+from backend.core.metrics import RetrievalMetrics, retrieval_metrics
+
+BINS = 64
+RETRIEVAL_METRICS = {
+    "mrr": "reciprocal_rank",
+    "recall_at_10": "recall_at_10",
+    "precision_at_1": "precision_at_1",
+    "precision_at_10": "precision_at_10",
+}
+"""Name of a mean in ``metrics`` -> the column of ``rankings`` that it is the mean of."""
+
+RANKINGS_A_STATEMENT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """Proponents or opponents of all queries."""
+
+    positions: np.ndarray
+    """Queries x k, int32; -1 after the last passage."""
+    scores: np.ndarray
+    percentiles: np.ndarray
+
+
+def load_run(session: Session, folder: Path) -> bool:
+    """Load a run; returns False if it is there already.
+
+    Raises MissingArtifact where its corpus, query set or model is not in the catalogue and CorruptArtifact
+    where an array has the wrong shape or names a passage that the corpus does not have.
+    """
+    artifact = ArtifactReader(folder, "run")
+    if is_loaded(session, Run, artifact.id):
+        return False
+    corpus_id, query_set_id = artifact.required_input("corpus"), artifact.required_input("queries")
+    model_id = artifact.input("model")
+    require_loaded(session, Corpus, corpus_id, artifact)
+    require_loaded(session, QuerySet, query_set_id, artifact)
+    if model_id is not None:
+        require_loaded(session, Model, model_id, artifact)
+    if session.get_one(QuerySet, query_set_id).corpus_id != corpus_id:
+        raise artifact.corrupt("MANIFEST.json", f"the query set {query_set_id} is of another corpus")
+    row = {
+        **artifact.columns(),
+        "method": artifact.setting("method"),
+        "corpus_id": corpus_id,
+        "query_set_id": query_set_id,
+        "model_id": model_id,
+        "store_id": artifact.input("store"),
+    }
+    insert_rows(session, Run, [row])
+
+    prompts = select(Prompt).filter_by(query_set_id=query_set_id).order_by(Prompt.position)
+    statement = (
+        select(Passage.pk, Passage.passage_id).filter_by(corpus_id=corpus_id).order_by(Passage.position)
+    )
+    passages = [(pk, passage_id) for pk, passage_id in session.execute(statement)]
+    _load_rankings(session, artifact, list(session.scalars(prompts)), passages)
+    return True
+
+
+def _load_rankings(
+    session: Session, artifact: ArtifactReader, prompts: list[Prompt], passages: list[tuple[int, str]]
+) -> None:
+    proponents = _side(artifact, "proponent", len(prompts), len(passages))
+    opponents = _side(artifact, "opponent", len(prompts), len(passages))
+    metrics = _metrics(session, prompts, [passage_id for _, passage_id in passages], proponents.positions)
+    insert_rows(session, Ranking, _ranking_rows(artifact, prompts, metrics))
+
+    statement = select(Ranking.prompt_pk, Ranking.pk).filter_by(run_id=artifact.id)
+    of_prompt = {prompt_pk: pk for prompt_pk, pk in session.execute(statement)}
+    ranking_pks = [of_prompt[prompt.pk] for prompt in prompts]
+    passage_pks = np.fromiter((pk for pk, _ in passages), np.int64, len(passages))
+    for start in range(0, len(prompts), RANKINGS_A_STATEMENT):
+        rows = slice(start, start + RANKINGS_A_STATEMENT)
+        ranked = chain(
+            _ranked_rows(ranking_pks[rows], passage_pks, proponents, rows, sign=1),
+            _ranked_rows(ranking_pks[rows], passage_pks, opponents, rows, sign=-1),
+        )
+        insert_rows(session, RankedPassage, list(ranked))
+    insert_rows(session, Metric, list(_mean_rows(artifact.id, prompts, metrics)))
+
+
+def _side(artifact: ArtifactReader, name: str, queries: int, passages: int) -> _Side:
+    file = f"{name}s.i32.npy"
+    positions = np.asarray(artifact.array(file, (queries, None), "int32"))
+    if positions.size and not (positions.min() >= -1 and positions.max() < passages):
+        raise artifact.corrupt(file, f"it names positions outside the corpus of {passages} passages")
+    empty = positions == -1
+    if (empty[:, :-1] & ~empty[:, 1:]).any():
+        raise artifact.corrupt(file, "a passage follows an empty place")
+    ordered = np.sort(positions, axis=1)
+    if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != -1)).any():
+        raise artifact.corrupt(file, "a passage occurs twice in a ranking")
+    shape = positions.shape
+    scores = np.asarray(artifact.array(f"{name}_scores.f64.npy", shape, "float64"))
+    percentiles = np.asarray(artifact.array(f"{name}_percentiles.f32.npy", shape, "float32"))
+    if not (np.isfinite(scores[~empty]).all() and np.isfinite(percentiles[~empty]).all()):
+        raise artifact.corrupt(f"{name}_scores.f64.npy", "a score or percentile is not finite")
+    return _Side(positions, scores, percentiles)
+
+
+def _metrics(
+    session: Session, prompts: list[Prompt], passage_ids: list[str], positions: np.ndarray
+) -> list[RetrievalMetrics | None]:
+    entails: dict[int, set[str]] = defaultdict(set)
+    statement = (
+        select(Entailment.prompt_pk, Passage.passage_id)
+        .join(Passage, Passage.pk == Entailment.passage_pk)
+        .join(Prompt, Prompt.pk == Entailment.prompt_pk)
+    )
+    if prompts:
+        statement = statement.where(Prompt.query_set_id == prompts[0].query_set_id)
+    for prompt_pk, passage_id in session.execute(statement):
+        entails[prompt_pk].add(passage_id)
+    return [
+        retrieval_metrics([passage_ids[position] for position in row if position >= 0], entails[prompt.pk])
+        for prompt, row in zip(prompts, positions.tolist(), strict=True)
+    ]
+
+
+def _ranking_rows(
+    artifact: ArtifactReader, prompts: list[Prompt], metrics: list[RetrievalMetrics | None]
+) -> list[dict[str, Any]]:
+    histogram = artifact.array("histogram.i32.npy", (len(prompts), BINS), "int32")
+    score_range = artifact.finite_array("range.f64.npy", (len(prompts), 2), "float64").tolist()
+    facts = artifact.json("query_facts.json")
+    if not (
+        isinstance(facts, list) and len(facts) == len(prompts) and all(isinstance(f, dict) for f in facts)
+    ):
+        raise artifact.corrupt("query_facts.json", f"it is no list of {len(prompts)} objects")
+    nothing: dict[str, float | None] = dict.fromkeys(RETRIEVAL_METRICS.values())
+    return [
+        {
+            "run_id": artifact.id,
+            "prompt_pk": prompt.pk,
+            "scored": sum(counts),
+            "minimum": minimum,
+            "maximum": maximum,
+            "histogram": counts,
+            "facts": fact,
+            **(nothing if metric is None else asdict(metric)),
+        }
+        for prompt, counts, (minimum, maximum), fact, metric in zip(
+            prompts, histogram.tolist(), score_range, facts, metrics, strict=True
+        )
+    ]
+
+
+def _ranked_rows(
+    ranking_pks: list[int], passage_pks: np.ndarray, side: _Side, rows: slice, sign: int
+) -> Iterator[dict[str, Any]]:
+    """Rows of ``ranked_passages``: ranks 1, 2, ... or, with sign -1, -1, -2, ..."""
+    positions = side.positions[rows]
+    query, place = np.nonzero(positions != -1)
+    columns = zip(
+        np.asarray(ranking_pks, np.int64)[query].tolist(),
+        (sign * (place + 1)).tolist(),
+        passage_pks[positions[query, place]].tolist(),
+        side.scores[rows][query, place].tolist(),
+        side.percentiles[rows][query, place].tolist(),
+        strict=True,
+    )
+    for ranking_pk, rank, passage_pk, score, percentile in columns:
+        yield {
+            "ranking_pk": ranking_pk,
+            "rank": rank,
+            "passage_pk": passage_pk,
+            "score": score,
+            "percentile": percentile,
+        }
+
+
+def _mean_rows(
+    run_id: str, prompts: list[Prompt], metrics: list[RetrievalMetrics | None]
+) -> Iterator[dict[str, Any]]:
+    """Means over the queries that some passage entails, by task and bucket, each of them or all ("")."""
+    cells: dict[tuple[str, str], list[RetrievalMetrics]] = defaultdict(list)
+    for prompt, metric in zip(prompts, metrics, strict=True):
+        if metric is not None:
+            for task in (prompt.task, ""):
+                for bucket in (prompt.bucket or "", ""):
+                    cells[task, bucket].append(metric)
+    for (task, bucket), found in sorted(cells.items()):
+        for name, field in RETRIEVAL_METRICS.items():
+            value = sum(getattr(metric, field) for metric in found) / len(found)
+            yield {
+                "run_id": run_id,
+                "task": task,
+                "bucket": bucket,
+                "name": name,
+                "value": value,
+                "n": len(found),
+            }

@@ -1,0 +1,277 @@
+"""The command line: `proponent`. Imports are made inside commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from backend.core.errors import UserError
+
+if TYPE_CHECKING:
+    from backend.pipeline.workspace import Workspace
+    from backend.settings import Settings
+
+app = typer.Typer(
+    help="See which training examples stand behind a language model's outputs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+corpus_app = typer.Typer(help="Bring in passages and queries.", no_args_is_help=True)
+app.add_typer(corpus_app, name="corpus")
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="Folder of all artifacts and the catalogue (PROPONENT_HOME).")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, all else on stderr.")]
+CorpusOption = Annotated[str | None, typer.Option("--corpus", help="Corpus id; the newest by default.")]
+QueriesOption = Annotated[
+    list[str] | None, typer.Option("--query-set", help="Query set id, repeatable; all of the corpus by default.")
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", help="Model id, or a folder or hub name to load; the corpus's newest by default."),
+]
+RankOption = Annotated[int, typer.Option(min=1, max=512, help="Columns of a projection on each side (p).")]
+
+
+def settings_for(home: Path | None) -> Settings:
+    """The process's settings, with ``--home`` over PROPONENT_HOME."""
+    from backend.settings import get_settings
+
+    settings = get_settings()
+    return settings if home is None else settings.model_copy(update={"home": home})
+
+
+@contextmanager
+def workspace(home: Path | None, pipeline: str) -> Iterator[Workspace]:
+    """The home, locked against other writing commands."""
+    from backend.pipeline.workspace import Workspace
+
+    with Workspace(settings_for(home), pipeline) as work:
+        yield work
+
+
+def report(value: Any, as_json: bool, text: str) -> None:
+    """Print a command's result."""
+    print(json.dumps(value, ensure_ascii=False) if as_json else text)
+
+
+@corpus_app.command("import")
+def import_corpus(
+    passages: Annotated[str, typer.Argument(help="JSONL or Parquet file, or hf://name[:split].")],
+    queries: Annotated[Path | None, typer.Option(help="JSONL file of prompts and completions.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name on pages; the file's by default.")] = None,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Check and import passages, and the queries about them."""
+    from backend.pipeline.own_data import import_files
+
+    with workspace(home, "import") as work:
+        result = import_files(work, passages, queries, name)
+    lines = [f"corpus {result['corpus']}: {result['passages']} passages"]
+    if result["query_set"]:
+        lines.append(f"query set {result['query_set']}: {result['queries']} queries")
+    report(result, json_, "\n".join(lines))
+
+
+@app.command()
+def train(
+    corpus: CorpusOption = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Times that every passage is trained on.")] = 4,
+    hidden: Annotated[int, typer.Option(min=8, help="Width of the model.")] = 128,
+    layers: Annotated[int, typer.Option(min=1, help="Number of blocks.")] = 4,
+    heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = 4,
+    context: Annotated[int, typer.Option(min=2, help="Most tokens of a passage; longer ones are cut.")] = 128,
+    vocabulary: Annotated[int, typer.Option(min=300, help="Most tokens of the tokenizer.")] = 4096,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an optimizer step.")] = 2048,
+    learning_rate: Annotated[float, typer.Option(min=1e-6, help="Peak of Adafactor's relative step.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="Of initial weights and batches.")] = 0,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Train a small Llama-architecture model from scratch on exactly a corpus's passages."""
+    from backend.models.architecture import ArchitectureConfig
+    from backend.models.training import TrainingConfig
+    from backend.pipeline.own_data import train_on
+
+    architecture = ArchitectureConfig(
+        hidden=hidden, layers=layers, heads=heads, intermediate=8 * round(hidden * 8 / 24), context=context
+    )
+    with workspace(home, "train") as work:
+        config = TrainingConfig(
+            name="trained here",
+            architecture=architecture,
+            vocabulary=vocabulary,
+            epochs=epochs,
+            batch_tokens=batch_tokens,
+            peak_learning_rate=learning_rate,
+            seed=seed,
+        )
+        result = train_on(work, corpus, config)
+    report(result, json_, f"model {result['model']}: {result['parameters']:,} parameters")
+
+
+@app.command()
+def encode(
+    corpus: CorpusOption = None,
+    model: ModelOption = None,
+    rank: RankOption = 12,
+    seed: Annotated[int, typer.Option(help="Of the projections.")] = 0,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Store the projected gradients of every passage, in one pass."""
+    from backend.pipeline.own_data import encode_corpus
+
+    with workspace(home, "encode") as work:
+        result = encode_corpus(work, corpus, model, rank, seed)
+    report(result, json_, f"store {result['store']}: {result['rows']:,} rows of {result['dims']:,} dimensions")
+
+
+@app.command()
+def rank(
+    method: Annotated[
+        list[str] | None, typer.Option(help="Method slug, repeatable; trackstar and bm25 by default.")
+    ] = None,
+    corpus: CorpusOption = None,
+    query_set: QueriesOption = None,
+    model: ModelOption = None,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Rank all passages for all queries; trains or encodes first where that is still to be done."""
+    from backend.pipeline.own_data import rank_queries
+
+    with workspace(home, "rank") as work:
+        runs = rank_queries(work, method or ["trackstar", "bm25"], corpus, query_set, model)
+    report(runs, json_, "\n".join(f"run {run['run']}" for run in runs))
+
+
+@app.command()
+def evaluate(
+    kind: Annotated[str, typer.Argument(help="What to measure: retrieval.")] = "retrieval",
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Print MRR, Recall@10 and precision@1/@10 by method, task and frequency bucket."""
+    from backend.catalogue.database import read_session
+    from backend.catalogue.evaluation import retrieval_table
+    from backend.pipeline.tables import metrics_text
+
+    if kind != "retrieval":
+        raise UserError(f"There is no evaluation {kind!r}.", "Known: retrieval.")
+    with read_session(_catalogue(home)) as session:
+        rows = retrieval_table(session)
+    if not rows and not json_:
+        raise UserError("There is no run with entailed queries yet.", "Run `proponent rank` or `proponent demo`.")
+    report(rows, json_, metrics_text(rows))
+
+
+@app.command()
+def status(home: HomeOption = None, json_: JsonOption = False) -> None:
+    """Say what the home holds and how far the demonstration is."""
+    from backend.catalogue.database import read_session
+    from backend.catalogue.evaluation import status as read_status
+    from backend.core.artifacts import Home
+    from backend.pipeline.tables import status_text
+
+    settings = settings_for(home)
+    with read_session(_catalogue(home)) as session:
+        value = read_status(session, Home(settings.home.absolute()))
+    report(value, json_, status_text(value))
+
+
+@app.command()
+def verify(
+    artifact: Annotated[list[str] | None, typer.Argument(help="Ids of artifacts; all by default.")] = None,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Re-hash artifacts and compare with their manifests; exit code 1 where a byte differs."""
+    from backend.core.artifacts import Home
+    from backend.pipeline.verification import verify_home
+
+    result = verify_home(Home(settings_for(home).home.absolute()), artifact or [])
+    lines = [*result["problems"], f"{result['verified']} artifacts verified, {len(result['problems'])} problems"]
+    report(result, json_, "\n".join(lines))
+    if result["problems"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (PROPONENT_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = None,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Serve pages only.")] = False,
+    parent_pipe: Annotated[int | None, typer.Option(hidden=True)] = None,
+    home: HomeOption = None,
+) -> None:
+    """Serve the web application."""
+    from backend.pipeline.serving import serve as serve_pages
+
+    settings = settings_for(home)
+    update = {"host": host or settings.host, "port": settings.port if port is None else port}
+    serve_pages(settings.model_copy(update=update), parent_pipe)
+
+
+@app.command()
+def demo(
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Make the demonstration and exit.")] = False,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the web application.")] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="A few hundred passages: seconds instead of minutes.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Make the bundled demonstration and serve it; run again, it goes on where it was."""
+    from backend.pipeline.demo import run_demo
+    from backend.pipeline.serving import web_process
+
+    settings = settings_for(home)
+    if port is not None:
+        settings = settings.model_copy(update={"port": port})
+    if no_serve:
+        with workspace(home, "demo") as work:
+            run_demo(work, tiny)
+        return
+    with web_process(settings) as web:
+        with workspace(home, "demo") as work:
+            run_demo(work, tiny)
+            work.reporter.say(f"The demonstration is complete. Browse it at {web.url} (Ctrl-C ends the server).")
+        web.wait()
+
+
+def _catalogue(home: Path | None) -> Any:
+    from backend.catalogue.database import migrate, open_catalogue
+
+    settings = settings_for(home)
+    if settings.database_url is None and not settings.home.is_dir():
+        raise UserError(f"There is no home {settings.home.absolute()}.", "Run `proponent demo` or import a corpus.")
+    engine = open_catalogue(settings)
+    migrate(engine)
+    return engine
+
+
+def main() -> None:
+    """Entry point: a user's error is one line on stderr and exit code 1."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        app(prog_name="proponent")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("Interrupted: the same command goes on where it was.", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Causal language models: training small ones, loading any, batching token sequences, generating outputs."""

@@ -1,0 +1,116 @@
+"""Run the web application: in this process, or beside a pipeline in one of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from backend.core.errors import UserError
+from backend.settings import Settings
+
+GRACEFUL_SECONDS = 3
+START_SECONDS = 60
+
+
+def serve(settings: Settings, parent_pipe: int | None = None) -> None:
+    """Serve until interrupted. With ``parent_pipe`` (a file descriptor) also end when its other side is closed."""
+    import uvicorn
+
+    from app.main import create_app
+    from backend.catalogue.database import migrate, open_catalogue
+
+    settings.home.mkdir(parents=True, exist_ok=True)
+    engine = open_catalogue(settings)
+    migrate(engine)
+    engine.dispose()
+    _check_port(settings)
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level=settings.log_level.lower(),
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    if parent_pipe is not None:
+
+        def end_with_parent() -> None:
+            os.read(parent_pipe, 1)
+            server.should_exit = True
+
+        threading.Thread(target=end_with_parent, daemon=True).start()
+    server.run()
+
+
+@dataclass(frozen=True)
+class WebProcess:
+    """A server in a process of its own."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def wait(self) -> None:
+        """Wait until the server ends."""
+        self.process.wait()
+
+
+@contextmanager
+def web_process(settings: Settings) -> Iterator[WebProcess]:
+    """Serve in another process while the block runs; it ends with this one, however this one ends.
+
+    Raises UserError where the port is taken or the server does not answer.
+    """
+    _check_port(settings)
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", "backend.cli", "serve", "--no-worker"]
+    command += ["--host", settings.host, "--port", str(settings.port)]
+    command += ["--home", str(settings.home.absolute()), "--parent-pipe", str(reading)]
+    process = subprocess.Popen(command, pass_fds=[reading], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    os.close(reading)
+    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+    web = WebProcess(f"http://{shown}:{settings.port}/", process)
+    try:
+        _wait_for(web)
+        print(f"Browse at {web.url}", file=sys.stderr, flush=True)
+        yield web
+    finally:
+        os.close(writing)
+        process.terminate()
+        process.wait(GRACEFUL_SECONDS + 10)
+
+
+def _wait_for(web: WebProcess) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if web.process.poll() is not None:
+            raise UserError("The web server did not start.", "Its own message is above.")
+        try:
+            with urllib.request.urlopen(f"{web.url}healthz", timeout=2):  # noqa: S310  our own address
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise UserError(f"The web server did not answer at {web.url} within {START_SECONDS} s.", "See its log above.")
+
+
+def _check_port(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise UserError(
+                f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}).",
+                "Choose another port with --port.",
+            ) from error

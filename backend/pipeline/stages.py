@@ -1,0 +1,200 @@
+"""The stages: each makes one artifact from others, puts it into the catalogue, and is a no-op the second time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from backend.core.artifacts import read_manifest
+from backend.core.errors import InputError, UserError
+from backend.core.files import read_jsonl
+from backend.core.tokenizer import TextTokenizer
+from backend.corpora.artifact import build_query_set, wrong_predictions
+from backend.gradients.build import (
+    EncodableModel,
+    EncodeConfig,
+    Example,
+    build_passage_store,
+    build_query_store,
+)
+from backend.gradients.projections import ProjectionConfig
+from backend.gradients.store import GradientStore
+from backend.methods.protocol import EvaluationQueries, MethodInputs
+from backend.methods.registry import find_method
+from backend.models.generation import GenerationConfig, generate_outputs
+from backend.models.loading import load_model
+from backend.models.training import TrainingConfig, train
+from backend.pipeline.ranking import rank
+from backend.pipeline.workspace import Workspace
+
+
+Report = Callable[[float, float, str], None]
+"""(done, total, message): how far a stage is."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a run is about: queries, their corpus, and (for methods that look at one) a model with its store."""
+
+    corpus_id: str
+    query_set_id: str
+    model_id: str | None = None
+    store_id: str | None = None
+
+
+def train_model(work: Workspace, corpus_id: str, config: TrainingConfig, report: Report) -> str:
+    """Train a model from scratch on exactly a corpus's passages."""
+    torch.set_num_threads(work.threads)
+    model_id = train(work.home, corpus_id, work.passages(corpus_id), config, report)
+    work.catalogue("model", model_id)
+    return model_id
+
+
+def answer_queries(
+    work: Workspace, model_id: str, query_set_id: str, config: GenerationConfig, report: Report
+) -> str:
+    """Let a model answer every query of a set."""
+    torch.set_num_threads(work.threads)
+    queries = work.queries(query_set_id)
+    outputs_id = generate_outputs(work.home, model_id, query_set_id, queries, config, report)
+    work.catalogue("outputs", outputs_id)
+    return outputs_id
+
+
+def make_wrong_predictions(work: Workspace, outputs_id: str) -> str | None:
+    """A query set of the facts that a model got wrong, its wrong answer as completion; None if it got all right."""
+    inputs = read_manifest(work.folder("outputs", outputs_id)).inputs
+    query_set_id, model_id = str(inputs["queries"]), inputs["model"]
+    base = read_manifest(work.folder("queries", query_set_id))
+    corpus_id = str(base.inputs["corpus"])
+    outputs = list(read_jsonl(work.folder("outputs", outputs_id) / "outputs.jsonl"))
+    wrong = wrong_predictions(work.queries(query_set_id), outputs, work.passages(corpus_id))
+    if not wrong:
+        return None
+    wrong_set_id = build_query_set(
+        work.home, corpus_id, wrong, f"{base.config['name']}: wrong predictions", model_id, outputs_id
+    )
+    work.catalogue("queries", wrong_set_id)
+    return wrong_set_id
+
+
+def encode_passages(
+    work: Workspace, model_id: str, corpus_id: str, config: EncodeConfig, report: Report
+) -> str:
+    """Store the projected gradients of a whole corpus, both row sets in one pass."""
+    torch.set_num_threads(work.threads)
+    return build_passage_store(
+        work.home,
+        model_id,
+        lambda: encodable_model(work, model_id),
+        corpus_id,
+        lambda: _passage_examples(work, model_id, corpus_id),
+        config,
+        report,
+    )
+
+
+def encode_queries(work: Workspace, model_id: str, query_set_id: str, store_id: str) -> str:
+    """Store the projected gradients of a query set, with the projections of a passage store."""
+    settings = read_manifest(work.folder("store", store_id)).config
+    config = EncodeConfig(
+        projection=ProjectionConfig(rank=settings["rank"], seed=settings["seed"]),
+        max_batch_tokens=settings["max_batch_tokens"],
+        shard_tokens=settings["shard_tokens"],
+        dtype="float32",
+    )
+    return build_query_store(
+        work.home,
+        model_id,
+        lambda: encodable_model(work, model_id),
+        query_set_id,
+        lambda: _query_examples(work, model_id, query_set_id),
+        store_id,
+        config,
+    )
+
+
+def rank_passages(work: Workspace, slug: str, subject: Subject, report: Report) -> str:
+    """Rank a corpus by one method for a query set, and load the run into the catalogue."""
+    torch.set_num_threads(work.threads)
+    method = find_method(slug)
+    inputs = MethodInputs(work.passages(subject.corpus_id), work.queries(subject.query_set_id))
+    if method.row_set is not None:
+        inputs = _with_stores(work, inputs, subject)
+    run_id = rank(
+        work.home,
+        method,
+        inputs,
+        corpus_id=subject.corpus_id,
+        query_set_id=subject.query_set_id,
+        model_id=subject.model_id if method.row_set is not None else None,
+        progress=report,
+    )
+    report(0, 0, "loading into the catalogue")
+    work.catalogue("run", run_id)
+    return run_id
+
+
+def _with_stores(work: Workspace, inputs: MethodInputs, subject: Subject) -> MethodInputs:
+    """Add the passage store, the query store (encoded now if it is missing) and the queries behind R_eval."""
+    if subject.model_id is None or subject.store_id is None:
+        raise UserError("This method needs a model and its gradient store.", "Run `proponent encode` first.")
+    base_id = _base_query_set(work, subject.query_set_id)
+    stores = {
+        query_set_id: GradientStore.open(
+            work.home, encode_queries(work, subject.model_id, query_set_id, subject.store_id)
+        )
+        for query_set_id in {subject.query_set_id, base_id}
+    }
+    facts = [row for row, query in enumerate(work.queries(base_id)) if query.task == "facts"]
+    return replace(
+        inputs,
+        store=GradientStore.open(work.home, subject.store_id),
+        query_store=stores[subject.query_set_id],
+        evaluation=EvaluationQueries(base_id, stores[base_id], np.array(facts, np.intp)),
+    )
+
+
+def _base_query_set(work: Workspace, query_set_id: str) -> str:
+    """The set itself, or for wrong predictions the set whose queries were answered wrongly."""
+    outputs_id = read_manifest(work.folder("queries", query_set_id)).inputs.get("outputs")
+    if outputs_id is None:
+        return query_set_id
+    return str(read_manifest(work.folder("outputs", outputs_id)).inputs["queries"])
+
+
+def _passage_examples(work: Workspace, model_id: str, corpus_id: str) -> tuple[list[Example], list[str]]:
+    passages = work.passages(corpus_id)
+    tokenizer = TextTokenizer.load(work.folder("model", model_id))
+    encoded = tokenizer.encode_passages(passage.text for passage in passages)
+    examples = [Example(p.id, e.ids, 1) for p, e in zip(passages, encoded, strict=True)]
+    truncated = [p.id for p, e in zip(passages, encoded, strict=True) if e.truncated]
+    if truncated:
+        work.reporter.say(
+            f"{len(truncated)} passages are longer than the model's context of "
+            f"{tokenizer.tokenization.context} tokens: only their beginning is encoded (first: {truncated[0]!r})."
+        )
+    return examples, truncated
+
+
+def _query_examples(work: Workspace, model_id: str, query_set_id: str) -> list[Example]:
+    tokenizer = TextTokenizer.load(work.folder("model", model_id))
+    examples = []
+    for query in work.queries(query_set_id):
+        try:
+            encoded = tokenizer.encode_query(query.prompt, query.completion)
+        except InputError as error:
+            raise InputError(f"Query {query.id!r}: {error.message}", error.remedy) from error
+        examples.append(Example(query.id, encoded.ids, encoded.first_target))
+    return examples
+
+
+def encodable_model(work: Workspace, model_id: str) -> EncodableModel:
+    """A model as the encoder takes it, with the optimizer's second moment where it was trained here."""
+    loaded = load_model(work.home, model_id, device=work.settings.device)
+    return EncodableModel(
+        loaded.model, loaded.tokenizer.fingerprint, loaded.optimizer_state, str(loaded.device)
+    )

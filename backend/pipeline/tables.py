@@ -1,0 +1,43 @@
+"""Plain-text tables of command results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+MEASURES = (("mrr", "MRR"), ("recall_at_10", "Recall@10"), ("precision_at_1", "P@1"), ("precision_at_10", "P@10"))
+
+
+def metrics_text(rows: Sequence[dict[str, Any]]) -> str:
+    """`evaluate`'s rows as a table: a line for each task, bucket and method."""
+    header = ("task", "bucket", "method", "n", *(title for _, title in MEASURES))
+    body = [
+        (
+            row["task"],
+            row["bucket"] or "all",
+            row["method"],
+            str(row["n"]),
+            *("-" if row[name] is None else f"{row[name]:.3f}" for name, _ in MEASURES),
+        )
+        for row in rows
+    ]
+    return aligned([header, *body])
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Columns of equal width, two spaces between."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def status_text(value: dict[str, Any]) -> str:
+    """`status`'s value in words."""
+    prompts, demo = value["prompts"], value["demo"]
+    lines = [f"home      {value['home']}", f"passages  {value['passages']:,}", f"prompts   {prompts['total']:,}"]
+    lines += [f"          {task}: {count}" for task, count in prompts["by_task"].items()]
+    lines += [f"run       {run['id']}" for run in value["runs"]]
+    if demo["complete"] or demo["stage"]:
+        lines.append(f"demo      {'complete' if demo['complete'] else demo['stage']}")
+    return "\n".join(lines)
