@@ -1,7 +1,7 @@
 """Text to token ids, the same for training, attribution and the web application: `tokenizers` only, no torch.
 
-Special tokens are put on here and nowhere else: a ``tokenizer.json``'s own post-processor is set aside, and text that
-happens to spell a special token is encoded as text.
+Special tokens are put on here and nowhere else: a ``tokenizer.json``'s own post-processor is set aside, and
+text that happens to spell a special token is encoded as text.
 """
 
 from __future__ import annotations
@@ -55,20 +55,22 @@ class EncodedQuery:
 
 
 class TextTokenizer:
-    """Any fast tokenizer of the Hugging Face kind, with one rule for special tokens and for the query boundary."""
+    """Any fast tokenizer of the Hugging Face kind, with one rule for special tokens and for the query
+    boundary.
+    """
 
     def __init__(self, definition: str, tokenization: Tokenization) -> None:
         """``definition`` is the text of a ``tokenizer.json``; raises InputError if it is not one."""
         try:
             backend = tokenizers.Tokenizer.from_str(definition)
-        except Exception as error:  # noqa: BLE001  the library raises bare Exception
+        except Exception as error:
             raise InputError(
                 f"The tokenizer's definition cannot be read ({error}).",
                 "Give the tokenizer.json of a fast (Hugging Face) tokenizer.",
             ) from error
         backend.no_truncation()
         backend.no_padding()
-        # A byte-level post-processor trims white space from offsets, which would move tokens over the boundary.
+        # A byte-level post-processor trims white space from offsets: tokens would move over the boundary.
         backend.post_processor = None
         backend.encode_special_tokens = True
         self._backend = backend
@@ -121,8 +123,8 @@ class TextTokenizer:
     def encode_query(self, prompt: str, completion: str) -> EncodedQuery:
         """BOS + prompt and completion tokenised as one text (``text.join_query``).
 
-        The completion's tokens are those whose first character is at or after the boundary. Raises InputError where
-        there is none, or where the query is longer than the context.
+        The completion's tokens are those whose first character is at or after the boundary. Raises InputError
+        where there is none, or where the query is longer than the context.
         """
         text, boundary = join_query(prompt, completion)
         encoding = self._backend.encode(text, add_special_tokens=False)
@@ -138,10 +140,14 @@ class TextTokenizer:
         return EncodedQuery(ids, first)
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """BOS + the prompt's tokens, for generation; raises InputError if empty or not shorter than the context."""
+        """BOS + the prompt's tokens, for generation; raises InputError if empty or not shorter than the
+        context.
+        """
         ids = [*self._bos, *self._backend.encode(_nfc(prompt), add_special_tokens=False).ids]
         if not ids:
-            raise InputError("The prompt is empty, and this model's tokenizer has no token to begin with.", "Give one.")
+            raise InputError(
+                "The prompt is empty, and this model's tokenizer has no token to begin with.", "Give one."
+            )
         self._check_context(len(ids) + 1, "The prompt and one generated token have")
         return ids
 
@@ -167,7 +173,8 @@ class TextTokenizer:
         context = self.tokenization.context
         if tokens > context:
             raise InputError(
-                f"{what} {tokens} tokens; this model takes {context}.", f"Shorten it by {tokens - context} tokens."
+                f"{what} {tokens} tokens; this model takes {context}.",
+                f"Shorten it by {tokens - context} tokens.",
             )
 
 

@@ -33,7 +33,7 @@ class ArchitectureConfig:
             raise InputError("Every size of the architecture must be positive, and the context at least 2.")
         if self.hidden % (2 * self.heads):
             raise InputError(
-                f"A hidden size of {self.hidden} cannot be shared among {self.heads} heads with rotary positions.",
+                f"A hidden size of {self.hidden} cannot be shared among {self.heads} heads.",
                 f"Make it a multiple of {2 * self.heads}.",
             )
 
@@ -41,10 +41,12 @@ class ArchitectureConfig:
 def build_model(
     config: ArchitectureConfig, vocabulary: int, tokenization: Tokenization, seed: int
 ) -> LlamaForCausalLM:
-    """The model at its random start, float32 on the CPU; the same weights for the same seed, whatever ran before.
+    """The model at its random start, float32 on the CPU; the same weights for the same seed, whatever ran
+    before.
 
-    Input embeddings and head are one matrix: at this size an untied head adds 40% of the parameters, and Adafactor
-    with its epsilon of 1e-30 divides by zero at rows of the input embeddings that have never had a gradient.
+    Input embeddings and head are one matrix: at this size an untied head adds 40% of the parameters, and
+    Adafactor with its epsilon of 1e-30 divides by zero at rows of the input embeddings that have never had a
+    gradient.
     """
     llama = LlamaConfig(
         vocab_size=vocabulary,

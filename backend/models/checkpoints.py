@@ -1,4 +1,5 @@
-"""Checkpoints of a training: weights, optimizer state and where the training stands, each as safetensors or JSON.
+"""Checkpoints of a training: weights, optimizer state and where the training stands, each as safetensors or
+JSON.
 
 A checkpoint is there once its ``state.json`` is, which is written last.
 """
@@ -78,7 +79,9 @@ def save_checkpoint(
     write_json(folder / STATE, dict(state))
 
 
-def restore_checkpoint(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def restore_checkpoint(
+    checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
     """Put a checkpoint's weights and optimizer state in place; returns its state."""
     weights, moments = checkpoint.weights(), checkpoint.optimizer_state()
     with torch.no_grad():

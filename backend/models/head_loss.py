@@ -1,8 +1,9 @@
 """The output head and its cross-entropy as one differentiable step that never holds all logits.
 
-For a small model the logits are the largest thing in a training step. Here they are made in chunks, in one buffer,
-and turned in place into their own gradient (softmax minus one-hot) during the forward pass, which is all that the
-backward pass needs (the idea of "Liger Kernel", Hsu et al. 2024, and of "Cut Your Losses", Wijmans et al. 2024).
+For a small model the logits are the largest thing in a training step. Here they are made in chunks, in one
+buffer, and turned in place into their own gradient (softmax minus one-hot) during the forward pass, which is
+all that the backward pass needs (the idea of "Liger Kernel", Hsu et al. 2024, and of "Cut Your Losses",
+Wijmans et al. 2024).
 
 Shape suffixes: N tokens, H hidden, V vocabulary.
 """
@@ -47,5 +48,7 @@ class _HeadLoss(torch.autograd.Function):
 
 
 def head_loss(hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor) -> Tensor:
-    """Cross-entropy in nats, summed over N tokens, of the logits ``hidden @ weight.T``; differentiable in both."""
+    """Cross-entropy in nats, summed over N tokens, of the logits ``hidden @ weight.T``; differentiable in
+    both.
+    """
     return _HeadLoss.apply(hidden_NH, weight_VH, targets_N)  # type: ignore[no-any-return]

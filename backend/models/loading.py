@@ -1,4 +1,6 @@
-"""Load models: artifacts made here, and any causal LM of the Hugging Face kind, which becomes an artifact first."""
+"""Load models: artifacts made here, and any causal LM of the Hugging Face kind, which becomes an artifact
+first.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ from backend.models.checkpoints import (
 )
 
 DEFAULT_CONTEXT = 1024
-"""Context of a registered model whose configuration names none; longer ones are cut to ``RegisterConfig.context``."""
+"""Context of a registered model whose configuration names none; longer ones are cut to
+``RegisterConfig.context``.
+"""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,9 @@ class LoadedModel:
     model: PreTrainedModel
     tokenizer: TextTokenizer
     optimizer_state: dict[str, Tensor] | None
-    """``<parameter>.<name>`` -> tensor (Adafactor: row_var, col_var, variance, step); None for a loaded model."""
+    """``<parameter>.<name>`` -> tensor (Adafactor: row_var, col_var, variance, step); None for a loaded
+    model.
+    """
     device: torch.device
 
     @property
@@ -66,12 +72,15 @@ class RegisterConfig:
     end_with_eos: bool = True
     """Put the tokenizer's EOS, where it has one, after every passage."""
     weights_sha256: str = ""
-    """Hash over the weight and tokenizer files: filled in, so that other weights under the same name are another
-    model."""
+    """Hash over the weight and tokenizer files: filled in, so that other weights under the same name are
+    another model.
+    """
 
 
 def resolve_device(device: str = "auto") -> torch.device:
-    """``auto`` (CUDA where there is one), ``cpu`` or ``cuda``; raises InputError for CUDA where there is none."""
+    """``auto`` (CUDA where there is one), ``cpu`` or ``cuda``; raises InputError for CUDA where there is
+    none.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.partition(":")[0] not in ("cpu", "cuda"):
@@ -84,7 +93,8 @@ def resolve_device(device: str = "auto") -> torch.device:
 def load_model(home: Home, model_id: str, device: str = "auto", checkpoint: int | None = None) -> LoadedModel:
     """Load a model artifact, or one of its kept checkpoints (by step).
 
-    Raises MissingArtifact where there is no such model or checkpoint, CorruptArtifact where its files are damaged.
+    Raises MissingArtifact where there is no such model or checkpoint, CorruptArtifact where its files are
+    damaged.
     """
     folder = home.find("model", model_id)
     at = resolve_device(device)
@@ -101,7 +111,8 @@ def load_model(home: Home, model_id: str, device: str = "auto", checkpoint: int 
 
 
 def load_pretrained(path_or_name: str | Path) -> PreTrainedModel:
-    """Any causal LM from a folder or the hub: safetensors only, no code from it, float32 on the CPU, eval mode.
+    """Any causal LM from a folder or the hub: safetensors only, no code from it, float32 on the CPU, eval
+    mode.
 
     Raises InputError for a folder that is not a model's, and UserError where the hub cannot be reached.
     """
@@ -125,8 +136,9 @@ def register_model(
 ) -> str:
     """Copy a model from elsewhere into a model artifact (no corpus); returns its id.
 
-    Later stages see no difference to a model trained here, except that it has no optimizer state. Raises InputError
-    where the folder or name has no model or no fast tokenizer, UserError where the hub cannot be reached.
+    Later stages see no difference to a model trained here, except that it has no optimizer state. Raises
+    InputError where the folder or name has no model or no fast tokenizer, UserError where the hub cannot be
+    reached.
     """
     started = time.monotonic()
     source = _source(path_or_name)
@@ -193,9 +205,13 @@ def _source(path_or_name: str | Path) -> str:
     path = Path(source).expanduser()
     if path.is_dir():
         if not (path / "config.json").exists():
-            raise InputError(f"{path} is not a model's folder: it has no config.json.", "Give the folder that has it.")
+            raise InputError(
+                f"{path} is not a model's folder: it has no config.json.", "Give the folder that has it."
+            )
         return str(path)
-    looks_like_path = isinstance(path_or_name, Path) or source.startswith((".", "/", "~")) or source.count("/") > 1
+    looks_like_path = (
+        isinstance(path_or_name, Path) or source.startswith((".", "/", "~")) or source.count("/") > 1
+    )
     if looks_like_path or not source.strip():
         raise InputError(f"There is no folder {source!r}.", "Give a transformers model folder or a hub name.")
     return source
@@ -206,7 +222,9 @@ def _context(model: PreTrainedModel, asked: int | None) -> int:
     if asked is None:
         return min(own or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
     if asked < 2 or (own and asked > own):
-        raise InputError(f"A context of {asked} tokens does not fit this model.", f"Give 2 to {own or 'any number'}.")
+        raise InputError(
+            f"A context of {asked} tokens does not fit this model.", f"Give 2 to {own or 'any number'}."
+        )
     return asked
 
 
@@ -230,7 +248,7 @@ def _readable_errors(source: str) -> Iterator[None]:
                 "It needs config.json, weights as .safetensors and tokenizer.json, and no code of its own.",
             ) from error
         raise UserError(
-            f"{source!r} is not a folder here, and could not be loaded from the Hugging Face hub ({first_line}).",
+            f"{source!r} is not a folder here, and did not load from the Hugging Face hub ({first_line}).",
             "Check the name and the network, or give the folder of a downloaded model.",
         ) from error
 

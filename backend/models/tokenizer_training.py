@@ -22,12 +22,14 @@ SMALLEST_VOCABULARY = 257
 def train_tokenizer(texts: Iterable[str], vocabulary: int = 4096) -> str:
     """Train byte-level BPE; returns the text of ``tokenizer.json``, the same for the same texts.
 
-    Digits are split singly, so that numbers are made of the same few tokens everywhere. The vocabulary is smaller
-    than asked for where the texts have too few pairs to merge. Raises InputError for a vocabulary below 257.
+    Digits are split singly, so that numbers are made of the same few tokens everywhere. The vocabulary is
+    smaller than asked for where the texts have too few pairs to merge. Raises InputError for a vocabulary
+    below 257.
     """
     if vocabulary < SMALLEST_VOCABULARY:
         raise InputError(
-            f"A byte-level vocabulary of {vocabulary} tokens is too small.", f"Ask for {SMALLEST_VOCABULARY} or more."
+            f"A byte-level vocabulary of {vocabulary} tokens is too small.",
+            f"Ask for {SMALLEST_VOCABULARY} or more.",
         )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -51,7 +53,9 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 4096) -> str:
 
 
 def save_tokenizer(folder: Path, definition: str, context: int) -> None:
-    """Write ``tokenizer.json`` and the configuration with which `transformers.AutoTokenizer` loads the folder."""
+    """Write ``tokenizer.json`` and the configuration with which `transformers.AutoTokenizer` loads the
+    folder.
+    """
     with atomic_file(folder / TOKENIZER) as stream:
         stream.write(definition.encode())
     write_json(

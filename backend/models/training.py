@@ -1,8 +1,8 @@
 """Train a small causal LM from scratch on exactly a corpus's passages, one passage a sequence.
 
 Killed at any moment, the same call goes on from the last resume checkpoint and ends with the same bytes as an
-undisturbed training (at the same thread count): batches depend on seed and epoch alone, there is no dropout, and a
-checkpoint holds all that the next step depends on. Seconds are kept apart, in ``timings.json``.
+undisturbed training (at the same thread count): batches depend on seed and epoch alone, there is no dropout,
+and a checkpoint holds all that the next step depends on. Seconds are kept apart, in ``timings.json``.
 """
 
 from __future__ import annotations
@@ -69,9 +69,13 @@ class TrainingConfig:
     batch_tokens: int = 2048
     """Tokens of an optimizer step at most; a batch holds sequences of one length."""
     peak_learning_rate: float = 0.01
-    """Adafactor's largest relative step: a step changes a parameter by about this share of its root mean square."""
+    """Adafactor's largest relative step: a step changes a parameter by about this share of its root mean
+    square.
+    """
     final_learning_rate: float = 0.1
-    """Learning rate of the last step, as a share of the peak; at least 0.1, so that tail-patch has a rate to use."""
+    """Learning rate of the last step, as a share of the peak; at least 0.1, so that tail-patch has a rate to
+    use.
+    """
     warmup: float = 0.05
     """Share of the steps in which the learning rate rises linearly from 0."""
     decay: str = "linear"
@@ -84,9 +88,13 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.checkpoints < 1 or self.batch_tokens < 1:
             raise InputError("A training needs at least one epoch, one checkpoint and one token a batch.")
-        if self.peak_learning_rate <= 0 or not 0 <= self.warmup < 1 or not 0.1 <= self.final_learning_rate <= 1:
+        if (
+            self.peak_learning_rate <= 0
+            or not 0 <= self.warmup < 1
+            or not 0.1 <= self.final_learning_rate <= 1
+        ):
             raise InputError(
-                "The learning rate must be positive, the warm-up a share below 1, the final rate a share of 0.1 to 1."
+                "The learning rate must be positive, the warm-up a share below 1, the final rate 0.1 to 1 of it."
             )
         if self.decay not in ("linear", "cosine"):
             raise InputError(f"There is no learning-rate decay {self.decay!r}.", "Use linear or cosine.")
@@ -114,8 +122,8 @@ def train(
 ) -> str:
     """Train tokenizer and model; returns the model artifact's id. A no-op where it is finished.
 
-    At most ``resume_seconds`` of work (and one step) are lost at a kill. Raises InputError without passages, and
-    UserError naming the step where the loss stops being a number.
+    At most ``resume_seconds`` of work (and one step) are lost at a kill. Raises InputError without passages,
+    and UserError naming the step where the loss stops being a number.
     """
     settings = asdict(config)
     inputs: dict[str, str | None] = {"corpus": corpus_id}
@@ -167,7 +175,9 @@ class Sequences:
 class Training:
     """One training: the model, its optimizer and where it stands."""
 
-    def __init__(self, folder: Path, texts: Sequence[str], config: TrainingConfig, device: str = "cpu") -> None:
+    def __init__(
+        self, folder: Path, texts: Sequence[str], config: TrainingConfig, device: str = "cpu"
+    ) -> None:
         self.folder = folder
         self.config = config
         self.device = torch.device(device)
@@ -187,7 +197,9 @@ class Training:
                 self.sequences.lengths, max_tokens=config.batch_tokens, seed=config.seed, epoch=epoch
             )
         ]
-        self.kept = sorted({max(1, round(self.steps * i / config.checkpoints)) for i in range(1, config.checkpoints + 1)})
+        self.kept = sorted(
+            {max(1, round(self.steps * i / config.checkpoints)) for i in range(1, config.checkpoints + 1)}
+        )
         self.step = 0
         self.tokens = 0
         self.curve: list[dict[str, Any]] = []
@@ -239,8 +251,8 @@ class Training:
     def take_step(self) -> float:
         """One optimizer step; returns its mean loss in nats a token.
 
-        The loss is summed over tokens and divided by ``batch_tokens``, so that a token weighs the same in a batch
-        that could not be filled.
+        The loss is summed over tokens and divided by ``batch_tokens``, so that a token weighs the same in a
+        batch that could not be filled.
         """
         epoch, batch = self.batches[self.step]
         self.step += 1
@@ -295,7 +307,11 @@ class Training:
         )
         write_json(
             folder / "timings.json",
-            {"seconds": seconds, "tokens_per_second": self.tokens / seconds, "threads": torch.get_num_threads()},
+            {
+                "seconds": seconds,
+                "tokens_per_second": self.tokens / seconds,
+                "threads": torch.get_num_threads(),
+            },
         )
         shutil.rmtree(folder / "resume", ignore_errors=True)
         return {
@@ -320,7 +336,9 @@ class Training:
         count = min(ACCURACY_PASSAGES, len(self.sequences.lengths))
         sample = np.unique(np.linspace(0, len(self.sequences.lengths) - 1, count).round().astype(np.int64))
         right = targets = 0
-        for batch in equal_length_batches(self.sequences.lengths[sample], max_tokens=self.config.batch_tokens):
+        for batch in equal_length_batches(
+            self.sequences.lengths[sample], max_tokens=self.config.batch_tokens
+        ):
             ids_BT = self.sequences.batch(sample[batch]).to(self.device)
             predicted = self.model(input_ids=ids_BT[:, :-1], use_cache=False).logits.argmax(-1)
             right += int((predicted == ids_BT[:, 1:]).sum())

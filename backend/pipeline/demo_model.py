@@ -22,7 +22,7 @@ TINY_TRAINING = TrainingConfig(
     batch_tokens=512,
 )
 GREEDY = GenerationConfig(kind="greedy")
-SAMPLES = GenerationConfig(kind="samples")
+SAMPLES = GenerationConfig(kind="samples", count=5)
 
 
 def run(work: Workspace, corpus_id: str, query_set_id: str, tiny: bool) -> None:

@@ -27,7 +27,9 @@ def import_files(work: Workspace, passages: str, queries: Path | None, name: str
         report(0, 0, "reading passages")
         read = read_passages(passages)
         asked = read_queries(queries, {passage.id for passage in read.passages}) if queries else None
-        removed = read.removed_controls + (asked.removed_controls if asked else 0)
+        removed = read.removed_characters + (asked.removed_characters if asked else 0)
+        if read.skipped_rows:
+            work.reporter.say(f"{read.skipped_rows} rows without text were left out.")
         if removed:
             work.reporter.say(f"{removed} control characters were removed.")
         label = name or Path(passages).name

@@ -25,7 +25,7 @@ from backend.gradients.store import GradientStore
 from backend.methods.protocol import EvaluationQueries, MethodInputs
 from backend.methods.registry import find_method
 from backend.models.generation import GenerationConfig, generate_outputs
-from backend.models.loading import load_model
+from backend.models.loading import load_model, resolve_device
 from backend.models.training import TrainingConfig, train
 from backend.pipeline.ranking import rank
 from backend.pipeline.workspace import Workspace
@@ -48,7 +48,9 @@ class Subject:
 def train_model(work: Workspace, corpus_id: str, config: TrainingConfig, report: Report) -> str:
     """Train a model from scratch on exactly a corpus's passages."""
     torch.set_num_threads(work.threads)
-    model_id = train(work.home, corpus_id, work.passages(corpus_id), config, report)
+    model_id = train(
+        work.home, corpus_id, work.passages(corpus_id), config, report, device=str(resolve_device(work.settings.device)), command="proponent train"
+    )
     work.catalogue("model", model_id)
     return model_id
 
@@ -59,7 +61,9 @@ def answer_queries(
     """Let a model answer every query of a set."""
     torch.set_num_threads(work.threads)
     queries = work.queries(query_set_id)
-    outputs_id = generate_outputs(work.home, model_id, query_set_id, queries, config, report)
+    outputs_id = generate_outputs(
+        work.home, model_id, query_set_id, queries, config, report, device=work.settings.device
+    )
     work.catalogue("outputs", outputs_id)
     return outputs_id
 
