@@ -82,9 +82,7 @@ class Manifest:
     peak_memory_bytes: int = 0
 
 
-def artifact_id(
-    kind: str, inputs: dict[str, str | None], config: dict[str, Any], prefix: str = ""
-) -> str:
+def artifact_id(kind: str, inputs: dict[str, str | None], config: dict[str, Any], prefix: str = "") -> str:
     """Id of the artifact that these inputs and this config give: ``prefix`` and 12 hex digits."""
     payload = {"kind": kind, "format": FORMAT[kind], "inputs": inputs, "config": config}
     digest = hashlib.sha256(canonical_json(payload).encode()).hexdigest()[:12]

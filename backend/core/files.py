@@ -72,9 +72,7 @@ def read_json(path: Path) -> Json:
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
-        raise CorruptArtifact(
-            f"{path} is not valid JSON ({error}).", "Delete its folder and make it again."
-        ) from error
+        raise CorruptArtifact(f"{path} is not valid JSON ({error}).", "Delete its folder and make it again.") from error
 
 
 def write_jsonl(path: Path, rows: Iterable[Json]) -> int:

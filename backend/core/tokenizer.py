@@ -145,9 +145,7 @@ class TextTokenizer:
         """
         ids = [*self._bos, *self._backend.encode(_nfc(prompt), add_special_tokens=False).ids]
         if not ids:
-            raise InputError(
-                "The prompt is empty, and this model's tokenizer has no token to begin with.", "Give one."
-            )
+            raise InputError("The prompt is empty, and this model's tokenizer has no token to begin with.", "Give one.")
         self._check_context(len(ids) + 1, "The prompt and one generated token have")
         return ids
 

@@ -52,7 +52,8 @@ class Problems:
         """Note a problem in a line (a number), in a row ("row 7"), or in the whole file (None)."""
         if self.full:
             return
-        place = self.location if line is None else f"{self.location}:{line}"
+        where = f", line {line}" if isinstance(line, int) else f", {line}" if line else ""
+        place = f"{self.location}{where}"
         self.found.append(f"{place}: {message}")
 
     def finish(self, remedy: str) -> None:

@@ -88,7 +88,7 @@ def read_queries(path: str | Path, passage_ids: Collection[str] | None = None) -
                 )
         queries.append(query)
     if not queries and not problems.found:
-        problems.add(None, "no queries in it")
+        problems.add(None, "the query set is empty: no queries in it")
     problems.finish(_FORMATS)
     return QueriesRead(queries, removed)
 
@@ -110,7 +110,7 @@ def _collect(
         if problems.full:
             break
     if not passages and not problems.found:
-        problems.add(None, "no passages in it")
+        problems.add(None, "the corpus is empty: no passages in it")
     problems.finish(_FORMATS)
     return PassagesRead(passages, removed)
 

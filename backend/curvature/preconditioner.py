@@ -39,8 +39,7 @@ class Preconditioner:
         """``sqrt(phi^T K phi)`` of every row of a store, in float32 arithmetic, (rows,) float64."""
         scale = store.plan.scale_vector(row_set)
         roots = [
-            (root * scale[layer.start]).astype(np.float32)
-            for layer, root in zip(self.layers, self._roots, strict=True)
+            (root * scale[layer.start]).astype(np.float32) for layer, root in zip(self.layers, self._roots, strict=True)
         ]
         norms = np.empty(store.rows)
         for start, block in store.blocks(row_set):

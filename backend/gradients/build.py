@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from backend.core.artifacts import Home, artifact_id, is_finished, seal
 from backend.core.errors import UserError
@@ -74,7 +75,7 @@ class EncodeConfig:
 class EncodableModel:
     """What the builder needs of a loaded model."""
 
-    model: nn.Module
+    model: PreTrainedModel
     tokenization: dict[str, Any]
     """Fingerprint of tokenizer and special tokens."""
     optimizer_state: Mapping[str, Tensor] | None
@@ -90,18 +91,20 @@ def build_passage_store(
     read_examples: Callable[[], tuple[Sequence[Example], Sequence[str]]],
     config: EncodeConfig,
     progress: Progress,
+    announce: Callable[[str], None] = lambda estimate: None,
 ) -> str:
     """Encode a corpus; returns the store's id. A no-op, model and corpus unread, where the store is finished.
 
-    ``read_examples`` gives the examples and the ids of those that were cut to the model's context. Raises UserError
-    naming the passage whose gradient is not finite or does not fit in fp16.
+    ``read_examples`` gives the examples and the ids of those that were cut to the model's context; ``announce`` takes
+    the estimate of time and disk before the long part. Raises UserError naming the passage whose gradient is not
+    finite or does not fit in fp16.
     """
     inputs: dict[str, str | None] = {"model": model_id, "corpus": corpus_id, "queries": None, "store": None}
     folder = _folder(home, inputs, config)
     if not is_finished(folder):
         examples, truncated = read_examples()
         facts = {"truncated": len(truncated), "truncated_ids": list(truncated[:100])}
-        _Build(folder, inputs, open_model(), examples, config, progress).run(None, facts)
+        _Build(folder, inputs, open_model(), examples, config, progress, announce).run(None, facts)
     return folder.name
 
 
@@ -153,9 +156,10 @@ class _Build:
         examples: Sequence[Example],
         config: EncodeConfig,
         progress: Progress,
+        announce: Callable[[str], None] = lambda estimate: None,
     ) -> None:
         self.folder, self.inputs, self.model = folder, inputs, model
-        self.examples, self.config, self.progress = examples, config, progress
+        self.examples, self.config, self.progress, self.announce = examples, config, progress, announce
         self.lengths = [len(example.ids) for example in examples]
         self.selection: LayerSelection = select_layers(model.model)
 
@@ -228,14 +232,10 @@ class _Build:
             estimate.examples += len(batch)
         return estimate.result()
 
-    def _make_plan(
-        self, encoder: GradientEncoder, projections: Mapping[str, Sequence[LayerProjection]]
-    ) -> StorePlan:
+    def _make_plan(self, encoder: GradientEncoder, projections: Mapping[str, Sequence[LayerProjection]]) -> StorePlan:
         slices, start = [], 0
         for layer, projection in zip(self.selection.tracked, projections["raw"], strict=True):
-            slices.append(
-                LayerSlice(layer.name, start, projection.outputs.shape[1], projection.inputs.shape[1])
-            )
+            slices.append(LayerSlice(layer.name, start, projection.outputs.shape[1], projection.inputs.shape[1]))
             start += projection.dims
         return StorePlan(
             fingerprint={
@@ -261,12 +261,20 @@ class _Build:
             return {name: [1.0] * len(slices) for name in ROW_SETS}
         self.progress(0, sum(self.lengths), "calibrating scales")
         largest = {name: np.zeros(len(slices)) for name in ROW_SETS}
+        started, tokens = time.monotonic(), 0
         for batch in self._sample_batches():
             encoded = encoder.encode(*self._tensors(batch))
+            tokens += sum(self.lengths[row] for row in batch)
             for name in ROW_SETS:
                 peaks = encoded.rows[name].abs().amax(dim=0).cpu().numpy()
                 of_layers = [peaks[layer.span].max() for layer in slices]
                 largest[name] = np.fmax(largest[name], of_layers)
+        seconds = (time.monotonic() - started) * sum(self.lengths) / tokens
+        row_bytes = 2 * len(ROW_SETS) * (slices[-1].start + slices[-1].dims)
+        self.announce(
+            f"{len(self.lengths):,} passages, {sum(self.lengths):,} tokens: about {seconds:.0f} s, "
+            f"{len(self.lengths) * row_bytes / 1e6:,.0f} MB on disk."
+        )
         target = FP16_MAX / HEADROOM
         return {
             name: [float(2.0 ** np.ceil(np.log2(peak / target))) if 0 < peak < np.inf else 1.0 for peak in peaks]
@@ -356,5 +364,3 @@ def _load_second_moments(path: Path) -> dict[str, FactoredSecondMoment]:
     tensors = load_file(path)
     names = {key.rsplit(".", 1)[0] for key in tensors}
     return {name: FactoredSecondMoment(tensors[f"{name}.row"], tensors[f"{name}.col"]) for name in names}
-
-

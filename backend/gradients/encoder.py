@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import PreTrainedModel
 
 from backend.gradients.layers import TrackedLayer
 from backend.gradients.projections import LayerProjection
@@ -39,7 +40,7 @@ class GradientEncoder:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: PreTrainedModel,
         layers: Sequence[TrackedLayer],
         projections: Mapping[str, Sequence[LayerProjection]],
         device: torch.device | str = "cpu",
@@ -91,7 +92,7 @@ class GradientEncoder:
         return EncodedBatch(rows, losses)
 
 
-def output_head(model: nn.Module, device: torch.device) -> nn.Linear | None:
+def output_head(model: PreTrainedModel, device: torch.device) -> nn.Linear | None:
     """The model's head if its logits are exactly ``head(last hidden state)``, else None (scaled or capped logits)."""
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear):
@@ -104,7 +105,7 @@ def output_head(model: nn.Module, device: torch.device) -> nn.Linear | None:
 
 
 def backward_at_layers(
-    model: nn.Module,
+    model: PreTrainedModel,
     head: nn.Linear | None,
     layers: Sequence[TrackedLayer],
     ids_BT: Tensor,
@@ -130,7 +131,7 @@ def backward_at_layers(
 
 def head_backward(head: nn.Linear, hidden_BTH: Tensor, ids_BT: Tensor, target_mask_BT: Tensor) -> tuple[Tensor, Tensor]:
     """Losses (B,) and their gradient at the last hidden state (B, T, H): ``(softmax - one_hot) W``."""
-    batch, tokens, width = hidden_BTH.shape
+    batch, tokens, _ = hidden_BTH.shape
     gradient = torch.zeros_like(hidden_BTH)
     losses = torch.zeros(batch, tokens, device=hidden_BTH.device)
     rows_b, rows_t = (target_mask_BT[:, 1:]).nonzero(as_tuple=True)
@@ -149,7 +150,7 @@ def head_backward(head: nn.Linear, hidden_BTH: Tensor, ids_BT: Tensor, target_ma
 
 @contextmanager
 def _hooks(
-    model: nn.Module, layers: Sequence[TrackedLayer], collect: Callable[[int, Tensor, Tensor], None]
+    model: PreTrainedModel, layers: Sequence[TrackedLayer], collect: Callable[[int, Tensor, Tensor], None]
 ) -> Iterator[None]:
     """Watch the layers' inputs and output gradients, and let autograd start at the embeddings' output."""
 

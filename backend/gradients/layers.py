@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from backend.core.errors import UserError
@@ -34,9 +35,9 @@ class LayerSelection:
     """``name (type)`` of every module that holds parameters of its own and is not tracked."""
 
 
-def select_layers(model: nn.Module) -> LayerSelection:
+def select_layers(model: PreTrainedModel) -> LayerSelection:
     """Track every ``nn.Linear`` and ``Conv1D`` but the output head; raises UserError where there is none."""
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    head = model.get_output_embeddings()
     tracked, skipped = [], []
     for name, module in model.named_modules():
         if not any(True for _ in module.parameters(recurse=False)):

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backend.gradients.second_moment import FactoredSecondMoment
 from backend.gradients.layers import TrackedLayer
+from backend.gradients.second_moment import FactoredSecondMoment
 
 ROW_SETS = ("raw", "v")
 
@@ -68,9 +68,7 @@ def layer_projections(
         inputs = projection_matrix(layer.inputs, config, layer.name, "inputs")
         projections["raw"].append(LayerProjection(outputs.float(), inputs.float()))
         left, right = second_moments[layer.name].scalings()
-        projections["v"].append(
-            LayerProjection((outputs * left[:, None]).float(), (inputs * right[:, None]).float())
-        )
+        projections["v"].append(LayerProjection((outputs * left[:, None]).float(), (inputs * right[:, None]).float()))
     return projections
 
 

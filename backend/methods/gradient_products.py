@@ -27,7 +27,5 @@ class GradientProduct:
         """Norms of both sides where they are asked for."""
         store, query_store = inputs.stores()
         geometry = Geometry(Identity(store.plan.layers), self.unit_norm, self.unit_norm)
-        scorer, norms = projected_scorer(
-            store, query_store, self.row_set, [geometry], [0] * len(inputs.queries)
-        )
+        scorer, norms = projected_scorer(store, query_store, self.row_set, [geometry], [0] * len(inputs.queries))
         return Prepared(scorer, arrays={"norms.f32": norms} if self.unit_norm else {})

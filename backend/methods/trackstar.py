@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.core.records import TASKS_WITH_FACT_CURVATURE
-from backend.curvature.autocorrelation import mix, mixing_by_crossing, rows_autocorrelation, store_autocorrelation
+from backend.curvature.autocorrelation import (
+    mix,
+    mixing_by_crossing,
+    rows_autocorrelation,
+    store_autocorrelation,
+)
 from backend.curvature.preconditioner import DAMPING_FACTOR, Preconditioner
 from backend.methods.projected import Geometry, projected_scorer
 from backend.methods.protocol import MethodInputs
@@ -43,7 +48,7 @@ class TrackStar:
         train = store_autocorrelation(store, self.row_set)
         geometries = [Geometry(Preconditioner(train, layers, self.damping_factor), True, True)]
         of_task = [0] * len(inputs.queries)
-        general = {"lambda": 0.0, "k": None, "r_eval": None, "damping_factor": self.damping_factor}
+        general: dict[str, Any] = {"lambda": 0.0, "k": None, "r_eval": None, "damping_factor": self.damping_factor}
         facts = [general] * len(inputs.queries)
         evaluation = inputs.evaluation if self.task_specific else None
         specific = [query.task in TASKS_WITH_FACT_CURVATURE for query in inputs.queries]

@@ -27,6 +27,8 @@ class ArchitectureConfig:
     """Most tokens of a sequence."""
     rope_theta: float = 10_000.0
     """Base of the rotary position frequencies."""
+    initial_deviation: float = 0.02
+    """Standard deviation of the random weights. Adafactor's steps are relative to it."""
 
     def __post_init__(self) -> None:
         if min(self.hidden, self.layers, self.heads, self.intermediate) < 1 or self.context < 2:
@@ -57,6 +59,7 @@ def build_model(
         num_key_value_heads=config.heads,
         max_position_embeddings=config.context,
         rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+        initializer_range=config.initial_deviation,
         tie_word_embeddings=True,
         bos_token_id=tokenization.bos,
         eos_token_id=tokenization.eos,

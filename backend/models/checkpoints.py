@@ -42,7 +42,7 @@ class Checkpoint:
 
     def state(self) -> dict[str, Any]:
         """Where the training stood."""
-        return read_json(self.folder / STATE)  # type: ignore[no-any-return]
+        return read_json(self.folder / STATE)
 
 
 def checkpoint_folder(base: Path, step: int) -> Path:

@@ -134,7 +134,7 @@ def _generated(
     text = loaded.tokenizer.decode(ids)
     end = _end(text, limits)
     if end is not None:
-        kept = next(n for n in range(len(ids) + 1) if len(loaded.tokenizer.decode(ids[:n]).rstrip()) >= end)
+        kept = next(n for n in range(len(ids) + 1) if loaded.tokenizer.decode(ids[:n]).startswith(text[:end]))
         ids, log_probabilities, text = ids[:kept], log_probabilities[:kept], text[:end]
     return Generated(ids, text.strip(), float(np.exp(sum(log_probabilities))))
 

@@ -51,4 +51,4 @@ def head_loss(hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor) -> Tensor
     """Cross-entropy in nats, summed over N tokens, of the logits ``hidden @ weight.T``; differentiable in
     both.
     """
-    return _HeadLoss.apply(hidden_NH, weight_VH, targets_N)  # type: ignore[no-any-return]
+    return _HeadLoss.apply(hidden_NH, weight_VH, targets_N)

@@ -121,7 +121,7 @@ def load_pretrained(path_or_name: str | Path) -> PreTrainedModel:
         model: Any = AutoModelForCausalLM.from_pretrained(
             source, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
         )
-    return model.eval()  # type: ignore[no-any-return]
+    return model.eval()
 
 
 def register_model(

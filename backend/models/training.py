@@ -94,7 +94,7 @@ class TrainingConfig:
             or not 0.1 <= self.final_learning_rate <= 1
         ):
             raise InputError(
-                "The learning rate must be positive, the warm-up a share below 1, the final rate 0.1 to 1 of it."
+                "The learning rate must be positive, the warm-up below 1, the final rate 0.1 to 1."
             )
         if self.decay not in ("linear", "cosine"):
             raise InputError(f"There is no learning-rate decay {self.decay!r}.", "Use linear or cosine.")
@@ -262,7 +262,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         ids_BT = self.sequences.batch(batch).to(self.device)
         total = self._loss(ids_BT)
-        (total / self.config.batch_tokens).backward()  # type: ignore[no-untyped-call]
+        (total / self.config.batch_tokens).backward()
         self.optimizer.step()
         targets = ids_BT[:, 1:].numel()
         loss = total.item()

@@ -19,7 +19,9 @@ LINE_EVERY_SECONDS = 15.0
 class StageReporter:
     """Progress of one running stage: call it with (done, total, message)."""
 
-    def __init__(self, log: StageLog, name: str, title: str, unit: str, bar: Progress | None, task: TaskID | None) -> None:
+    def __init__(
+        self, log: StageLog, name: str, title: str, unit: str, bar: Progress | None, task: TaskID | None
+    ) -> None:
         self._log, self._name, self._title, self._unit = log, name, title, unit
         self._bar, self._task = bar, task
         self._next_line = time.monotonic() + LINE_EVERY_SECONDS

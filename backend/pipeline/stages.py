@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 
-from backend.core.artifacts import read_manifest
+from backend.core.artifacts import artifact_id, read_manifest
 from backend.core.errors import InputError, UserError
 from backend.core.files import read_jsonl
 from backend.core.tokenizer import TextTokenizer
@@ -27,9 +27,9 @@ from backend.methods.registry import find_method
 from backend.models.generation import GenerationConfig, generate_outputs
 from backend.models.loading import load_model, resolve_device
 from backend.models.training import TrainingConfig, train
+from backend.models.training_estimate import estimate_training
 from backend.pipeline.ranking import rank
 from backend.pipeline.workspace import Workspace
-
 
 Report = Callable[[float, float, str], None]
 """(done, total, message): how far a stage is."""
@@ -46,18 +46,31 @@ class Subject:
 
 
 def train_model(work: Workspace, corpus_id: str, config: TrainingConfig, report: Report) -> str:
-    """Train a model from scratch on exactly a corpus's passages."""
+    """Train a model from scratch on exactly a corpus's passages; says first what that will take."""
     torch.set_num_threads(work.threads)
-    model_id = train(
-        work.home, corpus_id, work.passages(corpus_id), config, report, device=str(resolve_device(work.settings.device)), command="proponent train"
-    )
+    device = str(resolve_device(work.settings.device))
+    passages = work.passages(corpus_id)
+    folder = work.home.folder("model", artifact_id("model", {"corpus": corpus_id}, asdict(config)))
+    if not folder.exists():
+        report(0, 0, "estimating time, disk and memory")
+        estimate = estimate_training(passages, config, device=device)
+        work.reporter.say(
+            f"{estimate.parameters:,} parameters, {config.epochs} epochs of {estimate.tokens:,} tokens: about "
+            f"{estimate.seconds:.0f} s, {estimate.disk_bytes / 1e6:,.0f} MB on disk, "
+            f"{estimate.memory_bytes / 1e9:.1f} GB of memory."
+        )
+        if estimate.truncated:
+            work.reporter.say(
+                f"{estimate.truncated} passages are longer than {config.architecture.context} tokens: the model "
+                "is trained on their beginning."
+            )
+        work.require_disk(estimate.disk_bytes)
+    model_id = train(work.home, corpus_id, passages, config, report, device=device, command="proponent train")
     work.catalogue("model", model_id)
     return model_id
 
 
-def answer_queries(
-    work: Workspace, model_id: str, query_set_id: str, config: GenerationConfig, report: Report
-) -> str:
+def answer_queries(work: Workspace, model_id: str, query_set_id: str, config: GenerationConfig, report: Report) -> str:
     """Let a model answer every query of a set."""
     torch.set_num_threads(work.threads)
     queries = work.queries(query_set_id)
@@ -85,9 +98,7 @@ def make_wrong_predictions(work: Workspace, outputs_id: str) -> str | None:
     return wrong_set_id
 
 
-def encode_passages(
-    work: Workspace, model_id: str, corpus_id: str, config: EncodeConfig, report: Report
-) -> str:
+def encode_passages(work: Workspace, model_id: str, corpus_id: str, config: EncodeConfig, report: Report) -> str:
     """Store the projected gradients of a whole corpus, both row sets in one pass."""
     torch.set_num_threads(work.threads)
     return build_passage_store(
@@ -98,6 +109,7 @@ def encode_passages(
         lambda: _passage_examples(work, model_id, corpus_id),
         config,
         report,
+        work.reporter.say,
     )
 
 
@@ -199,6 +211,4 @@ def _query_examples(work: Workspace, model_id: str, query_set_id: str) -> list[E
 def encodable_model(work: Workspace, model_id: str) -> EncodableModel:
     """A model as the encoder takes it, with the optimizer's second moment where it was trained here."""
     loaded = load_model(work.home, model_id, device=work.settings.device)
-    return EncodableModel(
-        loaded.model, loaded.tokenizer.fingerprint, loaded.optimizer_state, str(loaded.device)
-    )
+    return EncodableModel(loaded.model, loaded.tokenizer.fingerprint, loaded.optimizer_state, str(loaded.device))

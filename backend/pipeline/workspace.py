@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -74,6 +75,15 @@ class Workspace:
     def threads(self) -> int:
         """Threads for numerical work."""
         return self.settings.threads or len(os.sched_getaffinity(0))
+
+    def require_disk(self, needed: int) -> None:
+        """Raise UserError unless the home's disk has room for so many bytes."""
+        free = shutil.disk_usage(self.home.root).free
+        if needed > free:
+            raise UserError(
+                f"This needs about {needed / 1e6:,.0f} MB on disk; {self.home.root} has {free / 1e6:,.0f} MB free.",
+                "Free some space, or choose another home with --home.",
+            )
 
     def catalogue(self, kind: str, artifact_id: str) -> None:
         """Load a finished artifact into the catalogue, in one transaction; a no-op where it is loaded."""

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from backend.core.errors import UserError
-from backend.curvature.autocorrelation import mix, mixing_by_crossing, rows_autocorrelation, store_autocorrelation
+from backend.curvature.autocorrelation import (
+    mix,
+    mixing_by_crossing,
+    rows_autocorrelation,
+    store_autocorrelation,
+)
 from backend.curvature.preconditioner import Identity, Preconditioner
 from backend.gradients.store import LayerSlice
 from tests.oracles.trackstar import crossing_lambda
@@ -62,9 +67,7 @@ def test_preconditioner_is_the_damped_inverse():
         damped = block + 0.1 * np.trace(block) / layer.dims * np.eye(layer.dims)
         expected[:, layer.span] = np.linalg.solve(damped, data[:, layer.span].T).T
     np.testing.assert_allclose(preconditioner.apply(data), expected, rtol=1e-9)
-    np.testing.assert_allclose(
-        preconditioner.norms(data), np.sqrt(np.einsum("nd,nd->n", data, expected)), rtol=1e-9
-    )
+    np.testing.assert_allclose(preconditioner.norms(data), np.sqrt(np.einsum("nd,nd->n", data, expected)), rtol=1e-9)
 
 
 @pytest.mark.parametrize("identity", [False, True])

@@ -11,7 +11,13 @@ import torch
 
 from backend.core.artifacts import Home, verify
 from backend.core.errors import CorruptArtifact, IncompatibleStores, UserError
-from backend.gradients.build import EncodableModel, EncodeConfig, Example, build_passage_store, build_query_store
+from backend.gradients.build import (
+    EncodableModel,
+    EncodeConfig,
+    Example,
+    build_passage_store,
+    build_query_store,
+)
 from backend.gradients.layers import select_layers
 from backend.gradients.projections import ProjectionConfig
 from backend.gradients.store import GradientStore, check_comparable, shard_folder
@@ -52,7 +58,9 @@ def test_rows_do_not_depend_on_shards_or_batches(tmp_path, monkeypatch):
         for row in range(len(given)):
             assert np.linalg.norm(left[row] - right[row]) <= 1e-3 * np.linalg.norm(left[row])
     with pytest.raises(IncompatibleStores):
-        check_comparable(whole.plan, build(Home(tmp_path / "c"), given, replace(CONFIG, projection=ProjectionConfig(4, 9))).plan)
+        check_comparable(
+            whole.plan, build(Home(tmp_path / "c"), given, replace(CONFIG, projection=ProjectionConfig(4, 9))).plan
+        )
 
 
 def test_a_shard_that_is_missing_or_damaged_is_made_again_with_the_same_bytes(tmp_path, monkeypatch):
