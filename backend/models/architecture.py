@@ -40,9 +40,7 @@ class ArchitectureConfig:
             )
 
 
-def build_model(
-    config: ArchitectureConfig, vocabulary: int, tokenization: Tokenization, seed: int
-) -> LlamaForCausalLM:
+def build_model(config: ArchitectureConfig, vocabulary: int, tokenization: Tokenization, seed: int) -> LlamaForCausalLM:
     """The model at its random start, float32 on the CPU; the same weights for the same seed, whatever ran
     before.
 

@@ -24,9 +24,7 @@ def equal_length_batches(
     across numpy versions too.
     """
     if max_tokens < 1 or (max_rows is not None and max_rows < 1):
-        raise ValueError(
-            f"a batch must have room for a sequence: max_tokens={max_tokens}, max_rows={max_rows}"
-        )
+        raise ValueError(f"a batch must have room for a sequence: max_tokens={max_tokens}, max_rows={max_rows}")
     of_length = np.asarray(lengths, dtype=np.int64)
     if of_length.size and of_length.min() < 1:
         raise ValueError("every sequence must have a token")

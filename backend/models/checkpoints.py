@@ -79,9 +79,7 @@ def save_checkpoint(
     write_json(folder / STATE, dict(state))
 
 
-def restore_checkpoint(
-    checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> dict[str, Any]:
+def restore_checkpoint(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Put a checkpoint's weights and optimizer state in place; returns its state."""
     weights, moments = checkpoint.weights(), checkpoint.optimizer_state()
     with torch.no_grad():

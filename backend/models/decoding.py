@@ -81,9 +81,7 @@ def decode(
     room = loaded.context - len(prompts[0])
     most = [min(limit.max_new_tokens, room) for limit in limits]
     model, eos = loaded.model, loaded.tokenization.eos
-    last_only = (
-        {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
-    )
+    last_only = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
     ids: list[list[int]] = [[] for _ in prompts]
     log_probabilities: list[list[float]] = [[] for _ in prompts]
     finished = [number < 1 for number in most]
@@ -128,9 +126,7 @@ def target_log_probabilities(
     return results
 
 
-def _generated(
-    loaded: LoadedModel, ids: list[int], log_probabilities: list[float], limits: Limits
-) -> Generated:
+def _generated(loaded: LoadedModel, ids: list[int], log_probabilities: list[float], limits: Limits) -> Generated:
     text = loaded.tokenizer.decode(ids)
     end = _end(text, limits)
     if end is not None:

@@ -55,9 +55,7 @@ class GenerationConfig:
         if min(self.max_new_tokens, self.count, self.batch_rows) < 1:
             raise InputError("max_new_tokens, count and batch_rows must be at least 1.")
         if self.kind == "greedy" and self.count != 1:
-            raise InputError(
-                "There is one greedy answer to a query.", "Leave count at 1, or ask for samples."
-            )
+            raise InputError("There is one greedy answer to a query.", "Leave count at 1, or ask for samples.")
 
 
 def generate_outputs(
@@ -188,9 +186,7 @@ def _rows(loaded: LoadedModel, queries: Sequence[Query], config: GenerationConfi
             "correct": is_correct(query, answer.text),
             "samples": [],
         }
-        for query, answer, probability in zip(
-            queries, answers, completion_probabilities(loaded, queries), strict=True
-        )
+        for query, answer, probability in zip(queries, answers, completion_probabilities(loaded, queries), strict=True)
     ]
 
 
@@ -210,21 +206,13 @@ def _prompts_and_limits(
 
 def _exact_match(queries: Iterable[Query], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Share of right answers: for facts by frequency bucket, and for every task that has right answers."""
-    judged = [
-        (query, row["correct"])
-        for query, row in zip(queries, rows, strict=True)
-        if row["correct"] is not None
-    ]
-    of_facts = [
-        (frequency_bucket(query.frequency), right) for query, right in judged if query.task == "facts"
-    ]
+    judged = [(query, row["correct"]) for query, row in zip(queries, rows, strict=True) if row["correct"] is not None]
+    of_facts = [(frequency_bucket(query.frequency), right) for query, right in judged if query.task == "facts"]
     by_bucket = {bucket: mean(right for of, right in of_facts if of == bucket) for bucket in BUCKETS}
     tasks = sorted({query.task for query, _ in judged})
     return {
         "exact_match": {bucket: share for bucket, share in by_bucket.items() if share is not None},
-        "exact_match_by_task": {
-            task: mean(right for query, right in judged if query.task == task) for task in tasks
-        },
+        "exact_match_by_task": {task: mean(right for query, right in judged if query.task == task) for task in tasks},
     }
 
 

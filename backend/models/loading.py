@@ -205,13 +205,9 @@ def _source(path_or_name: str | Path) -> str:
     path = Path(source).expanduser()
     if path.is_dir():
         if not (path / "config.json").exists():
-            raise InputError(
-                f"{path} is not a model's folder: it has no config.json.", "Give the folder that has it."
-            )
+            raise InputError(f"{path} is not a model's folder: it has no config.json.", "Give the folder that has it.")
         return str(path)
-    looks_like_path = (
-        isinstance(path_or_name, Path) or source.startswith((".", "/", "~")) or source.count("/") > 1
-    )
+    looks_like_path = isinstance(path_or_name, Path) or source.startswith((".", "/", "~")) or source.count("/") > 1
     if looks_like_path or not source.strip():
         raise InputError(f"There is no folder {source!r}.", "Give a transformers model folder or a hub name.")
     return source
@@ -222,9 +218,7 @@ def _context(model: PreTrainedModel, asked: int | None) -> int:
     if asked is None:
         return min(own or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
     if asked < 2 or (own and asked > own):
-        raise InputError(
-            f"A context of {asked} tokens does not fit this model.", f"Give 2 to {own or 'any number'}."
-        )
+        raise InputError(f"A context of {asked} tokens does not fit this model.", f"Give 2 to {own or 'any number'}.")
     return asked
 
 

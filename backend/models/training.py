@@ -66,8 +66,10 @@ class TrainingConfig:
     """Most tokens of the byte-level BPE tokenizer, which is trained on the same passages."""
     epochs: int = 4
     """Times that every passage is trained on."""
-    batch_tokens: int = 2048
-    """Tokens of an optimizer step at most; a batch holds sequences of one length."""
+    batch_passages: int = 32
+    """Passages of an optimizer step at most; they are of one length in tokens."""
+    batch_tokens: int = 4096
+    """Tokens of an optimizer step at most (but at least one passage)."""
     peak_learning_rate: float = 0.01
     """Adafactor's largest relative step: a step changes a parameter by about this share of its root mean
     square.
@@ -86,16 +88,10 @@ class TrainingConfig:
     """Of the initial weights and the order of the batches."""
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.checkpoints < 1 or self.batch_tokens < 1:
-            raise InputError("A training needs at least one epoch, one checkpoint and one token a batch.")
-        if (
-            self.peak_learning_rate <= 0
-            or not 0 <= self.warmup < 1
-            or not 0.1 <= self.final_learning_rate <= 1
-        ):
-            raise InputError(
-                "The learning rate must be positive, the warm-up below 1, the final rate 0.1 to 1."
-            )
+        if min(self.epochs, self.checkpoints, self.batch_passages, self.batch_tokens) < 1:
+            raise InputError("A training needs at least one epoch, one checkpoint and one passage a batch.")
+        if self.peak_learning_rate <= 0 or not 0 <= self.warmup < 1 or not 0.1 <= self.final_learning_rate <= 1:
+            raise InputError("The learning rate must be positive, the warm-up below 1, the final rate 0.1 to 1.")
         if self.decay not in ("linear", "cosine"):
             raise InputError(f"There is no learning-rate decay {self.decay!r}.", "Use linear or cosine.")
 
@@ -175,9 +171,7 @@ class Sequences:
 class Training:
     """One training: the model, its optimizer and where it stands."""
 
-    def __init__(
-        self, folder: Path, texts: Sequence[str], config: TrainingConfig, device: str = "cpu"
-    ) -> None:
+    def __init__(self, folder: Path, texts: Sequence[str], config: TrainingConfig, device: str = "cpu") -> None:
         self.folder = folder
         self.config = config
         self.device = torch.device(device)
@@ -194,7 +188,11 @@ class Training:
             (epoch, batch)
             for epoch in range(config.epochs)
             for batch in equal_length_batches(
-                self.sequences.lengths, max_tokens=config.batch_tokens, seed=config.seed, epoch=epoch
+                self.sequences.lengths,
+                max_tokens=config.batch_tokens,
+                max_rows=config.batch_passages,
+                seed=config.seed,
+                epoch=epoch,
             )
         ]
         self.kept = sorted(
@@ -238,9 +236,7 @@ class Training:
             loss = self.take_step()
             progress(self.tokens, total, f"step {self.step} of {self.steps}, loss {loss:.3f}")
             if self.step in self.kept:
-                save_checkpoint(
-                    self.folder / "checkpoints", self.step, self.model, self.optimizer, self._state()
-                )
+                save_checkpoint(self.folder / "checkpoints", self.step, self.model, self.optimizer, self._state())
             elif time.monotonic() - saved > resume_seconds:
                 resume = self.folder / "resume"
                 save_checkpoint(resume, self.step, self.model, self.optimizer, self._state())
@@ -251,8 +247,8 @@ class Training:
     def take_step(self) -> float:
         """One optimizer step; returns its mean loss in nats a token.
 
-        The loss is summed over tokens and divided by ``batch_tokens``, so that a token weighs the same in a
-        batch that could not be filled.
+        What is differentiated is the sum of the passages' mean token losses over ``batch_passages``: every
+        passage weighs the same, whatever its length and however full its batch.
         """
         epoch, batch = self.batches[self.step]
         self.step += 1
@@ -262,7 +258,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         ids_BT = self.sequences.batch(batch).to(self.device)
         total = self._loss(ids_BT)
-        (total / self.config.batch_tokens).backward()
+        (total / ((ids_BT.shape[1] - 1) * self.config.batch_passages)).backward()
         self.optimizer.step()
         targets = ids_BT[:, 1:].numel()
         loss = total.item()
@@ -336,9 +332,7 @@ class Training:
         count = min(ACCURACY_PASSAGES, len(self.sequences.lengths))
         sample = np.unique(np.linspace(0, len(self.sequences.lengths) - 1, count).round().astype(np.int64))
         right = targets = 0
-        for batch in equal_length_batches(
-            self.sequences.lengths[sample], max_tokens=self.config.batch_tokens
-        ):
+        for batch in equal_length_batches(self.sequences.lengths[sample], max_tokens=self.config.batch_tokens):
             ids_BT = self.sequences.batch(sample[batch]).to(self.device)
             predicted = self.model(input_ids=ids_BT[:, :-1], use_cache=False).logits.argmax(-1)
             right += int((predicted == ids_BT[:, 1:]).sum())

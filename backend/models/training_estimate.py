@@ -44,9 +44,7 @@ def estimate_training(
         training = Training(Path(scratch), [passage.text for passage in passages], config, device)
         total = training.sequences.tokens * config.epochs
         first_epoch = training.steps // config.epochs
-        chosen = [
-            first_epoch * i // (measured_steps + WARM_STEPS) for i in range(measured_steps + WARM_STEPS)
-        ]
+        chosen = [first_epoch * i // (measured_steps + WARM_STEPS) for i in range(measured_steps + WARM_STEPS)]
         tokens, started = 0, time.monotonic()
         for number, step in enumerate(chosen):
             if number == WARM_STEPS:

@@ -1,0 +1,1 @@
+"""Schema changes of the catalogue, applied in order by Alembic (``backend.catalogue.database.migrate``)."""
