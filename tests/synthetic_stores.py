@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def write_store(
         scales={"raw": list(scales), "v": list(scales)},
         dtype=dtype,
         rows=len(rows),
-        shards=tuple((int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)),
+        shards=tuple((int(a), int(b)) for a, b in pairwise(edges)),
         batching={},
     )
     folder.mkdir(parents=True)

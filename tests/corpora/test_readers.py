@@ -89,7 +89,7 @@ def test_a_malformed_passage_is_named_with_its_line(tmp_path: Path, row: object,
     path = jsonl(tmp_path, PASSAGE, row)
     with pytest.raises(InputError) as caught:
         read_passages(path)
-    assert f"{path}:2: " in caught.value.message
+    assert f"{path}, line 2: " in caught.value.message
     assert expected in caught.value.message
     assert caught.value.remedy
 
@@ -115,7 +115,7 @@ def test_a_malformed_query_is_named_with_its_line(tmp_path: Path, changes: dict,
     path = jsonl(tmp_path, QUERY, {**QUERY, "id": "r", **changes})
     with pytest.raises(InputError) as caught:
         read_queries(path, {"a"})
-    assert f"{path}:2: " in caught.value.message
+    assert f"{path}, line 2: " in caught.value.message
     assert expected in caught.value.message
 
 
@@ -146,8 +146,8 @@ def test_all_problems_are_reported_up_to_a_limit(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_passages(path)
     assert len(caught.value.message.splitlines()) == 4
-    assert f"{path}:1:" in caught.value.message
-    assert f"{path}:3:" in caught.value.message
+    assert f"{path}, line 1:" in caught.value.message
+    assert f"{path}, line 3:" in caught.value.message
     many = jsonl(tmp_path, *({"id": str(number)} for number in range(100)))
     with pytest.raises(InputError) as caught:
         read_passages(many)
@@ -183,7 +183,7 @@ def test_parquet(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({"id": ["a", "a"], "text": ["x", None]}), path)
     with pytest.raises(InputError) as caught:
         read_passages(path)
-    assert f"{path}:row 2: field 'text' is missing" in caught.value.message
+    assert f"{path}, row 2: field 'text' is missing" in caught.value.message
     assert "id 'a' is already that of row 1" in caught.value.message
     path.write_bytes(b"PAR1 no")
     with pytest.raises(InputError, match="not readable as Parquet"):
