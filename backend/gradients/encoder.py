@@ -67,7 +67,7 @@ class GradientEncoder:
         ``target_mask_BT`` is true at the tokens whose log-probability counts (never at token 0). Rows do not
         depend on their batch-mates beyond float32 rounding.
         """
-        rows = {name: torch.empty(len(ids_BT), self.dims[name], device=self.device) for name in self.row_sets}
+        rows = {name: torch.zeros(len(ids_BT), self.dims[name], device=self.device) for name in self.row_sets}
         offsets = dict.fromkeys(self.row_sets, 0)
         slots = []
         for widths in self._widths:
@@ -83,7 +83,7 @@ class GradientEncoder:
                 left = projected_d[..., at_out : at_out + outputs]
                 right = projected_x[..., at_in : at_in + inputs]
                 start = slots[index][name]
-                rows[name][:, start : start + outputs * inputs] = torch.bmm(left.mT, right).flatten(1)
+                rows[name][:, start : start + outputs * inputs] += torch.bmm(left.mT, right).flatten(1)
                 at_out, at_in = at_out + outputs, at_in + inputs
 
         losses = backward_at_layers(

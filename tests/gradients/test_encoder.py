@@ -105,6 +105,18 @@ def test_batch_invariance(seed, mates, length):
         assert (left - right).norm() <= 1e-5 * left.norm() + 1e-12
 
 
+def test_a_layer_that_is_called_twice_adds_up_its_calls():
+    model = tiny_llama()
+    model.model.layers[1].mlp = model.model.layers[0].mlp
+    oracle = copy.deepcopy(model)
+    encoder, _, layers, _ = build(model, None)
+    ids = torch.randint(0, VOCABULARY, (1, 6), generator=torch.Generator().manual_seed(0))
+    rows = encoder.encode(ids, torch.arange(6)[None] >= 1).rows["raw"][0].double()
+    gradients = exact_gradients(oracle, ids[0].tolist(), 1, [layer.name for layer in layers])
+    want = torch.cat([gradients[layer.name].flatten() for layer in layers])
+    torch.testing.assert_close(rows, want, rtol=1e-3, atol=1e-4 * want.abs().max().item())
+
+
 def test_skipped_layers_are_named():
     selection = select_layers(tiny_llama())
     assert "lm_head (Linear)" in selection.skipped
