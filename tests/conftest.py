@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, event
 
+from tests.command import proponent
 from tests.postgres_server import Server, find_binaries, running_server
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or two busy processes on two cores slow each other
@@ -82,3 +83,12 @@ def catalogue_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         url: str = request.getfixturevalue("postgres_url")
         return url
     return f"sqlite:///{tmp_path / 'catalogue' / 'proponent.db'}"
+
+
+@pytest.fixture(scope="session")
+def tiny_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of an undisturbed tiny demonstration, made once a run by the command itself."""
+    home = tmp_path_factory.mktemp("tiny-demo")
+    done = proponent(home, "demo", "--tiny", "--no-serve")
+    assert done.returncode == 0, done.stderr
+    return home

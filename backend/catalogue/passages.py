@@ -88,9 +88,7 @@ def group_members(session: Session, passage: Passage, limit: int) -> tuple[list[
     return list(members), total
 
 
-def influence_counts(
-    session: Session, passage_pk: int, run_ids: Collection[str]
-) -> dict[tuple[str, bool], int]:
+def influence_counts(session: Session, passage_pk: int, run_ids: Collection[str]) -> dict[tuple[str, bool], int]:
     """How many prompts have the passage among the stored (method, is opponent) passages of these runs."""
     opposes = case((RankedPassage.rank < 0, 1), else_=0)
     statement = _influences(select(Run.method, opposes, func.count()), passage_pk, run_ids).group_by(

@@ -105,9 +105,7 @@ def neighbours(session: Session, pk: int) -> tuple[str | None, str | None]:
 def random_slug(session: Session, wanted: PromptFilter) -> str | None:
     """The slug of any prompt of a filter; None if there is none."""
     chosen = select(Prompt.slug).where(*wanted.conditions()).order_by(Prompt.pk).limit(1)
-    ends: Select[*tuple[Any, ...]] = select(func.min(Prompt.pk), func.max(Prompt.pk)).where(
-        *wanted.conditions()
-    )
+    ends: Select[*tuple[Any, ...]] = select(func.min(Prompt.pk), func.max(Prompt.pk)).where(*wanted.conditions())
     first, last = session.execute(ends).one()
     if first is None:
         return None

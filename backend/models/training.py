@@ -66,11 +66,11 @@ class TrainingConfig:
     """Most tokens of the byte-level BPE tokenizer, which is trained on the same passages."""
     epochs: int = 4
     """Times that every passage is trained on."""
-    batch_passages: int = 32
+    batch_passages: int = 16
     """Passages of an optimizer step at most; they are of one length in tokens."""
     batch_tokens: int = 4096
     """Tokens of an optimizer step at most (but at least one passage)."""
-    peak_learning_rate: float = 0.01
+    peak_learning_rate: float = 0.03
     """Adafactor's largest relative step: a step changes a parameter by about this share of its root mean
     square.
     """

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from backend.core.artifacts import FOLDERS
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -17,10 +20,24 @@ def proponent(home: Path, *arguments: str, cwd: Path | None = None) -> subproces
     """The finished command, with its stdout and stderr."""
     return subprocess.run(
         [sys.executable, "-m", "backend.cli", *arguments],
-        env={**environment(home), "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**environment(home), "PYTHONPATH": str(Path(__file__).parents[1])},
         cwd=cwd,
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
     )
+
+
+TIMINGS = {"MANIFEST.json", "shard.json", "timings.json"}
+"""Files that hold seconds, dates or memory beside the results."""
+
+
+def digests(home: Path) -> dict[str, str]:
+    """Every artifact file of a home but those with timings -> SHA-256."""
+    return {
+        path.relative_to(home).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for folder in FOLDERS.values()
+        for path in sorted((home / folder).rglob("*"))
+        if path.is_file() and path.name not in TIMINGS
+    }

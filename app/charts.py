@@ -1,0 +1,144 @@
+"""Geometry of charts. Templates only draw what is worked out here, in the units of the SVG's view box."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """One bar of a histogram and its row in the table."""
+
+    low: float
+    high: float
+    count: int
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts over equal steps of the score; heights are logarithmic, so that single passages stay visible."""
+
+    width: float
+    height: float
+    bins: list[Bin]
+    minimum: float
+    maximum: float
+    total: int
+    zero_x: float | None
+    """Where score 0 is, if it lies inside."""
+    mark_x: float | None
+    """Where the lowest shown proponent (or highest shown opponent) is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A labelled place on an axis."""
+
+    place: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A line over steps: points for SVG, axes, and a table of at most some rows."""
+
+    width: float
+    height: float
+    points: str
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    left: float
+    bottom: float
+
+
+def histogram(
+    counts: Sequence[int],
+    minimum: float,
+    maximum: float,
+    mark: float | None = None,
+    width: float = 640,
+    height: float = 96,
+) -> Histogram:
+    """Bars for counts over equal steps from minimum to maximum."""
+    bins = []
+    span = maximum - minimum
+    step = width / max(len(counts), 1)
+    tallest = max([math.log1p(count) for count in counts], default=0.0) or 1.0
+    for index, count in enumerate(counts):
+        bar = round(height * math.log1p(count) / tallest, 2)
+        bins.append(
+            Bin(
+                low=minimum + span * index / len(counts),
+                high=minimum + span * (index + 1) / len(counts),
+                count=count,
+                x=round(index * step, 2),
+                y=round(height - bar, 2),
+                width=round(step * 0.86, 2),
+                height=bar,
+            )
+        )
+
+    def place(score: float | None) -> float | None:
+        if score is None or span <= 0 or not minimum <= score <= maximum:
+            return None
+        return round((score - minimum) / span * width, 2)
+
+    return Histogram(width, height, bins, minimum, maximum, sum(counts), place(0.0), place(mark))
+
+
+def curve(
+    xs: Sequence[float], ys: Sequence[float], width: float = 640, height: float = 220, most_points: int = 400
+) -> Curve | None:
+    """A line through (x, y), thinned to ``most_points``; None of fewer than two finite points."""
+    pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
+    if len(pairs) < 2:
+        return None
+    left, bottom, top, right = 44.0, 24.0, 8.0, 8.0
+    pairs = thin(pairs, most_points)
+    x_low, x_high = min(x for x, _ in pairs), max(x for x, _ in pairs)
+    y_ticks = round_steps(min(y for _, y in pairs), max(y for _, y in pairs))
+    y_low, y_high = y_ticks[0], y_ticks[-1]
+
+    def to_x(x: float) -> float:
+        return round(left + (width - left - right) * (x - x_low) / ((x_high - x_low) or 1), 1)
+
+    def to_y(y: float) -> float:
+        return round(top + (height - top - bottom) * (y_high - y) / ((y_high - y_low) or 1), 1)
+
+    x_ticks = [x for x in round_steps(x_low, x_high) if x_low <= x <= x_high]
+    return Curve(
+        width=width,
+        height=height,
+        points=" ".join(f"{to_x(x)},{to_y(y)}" for x, y in pairs),
+        x_ticks=[Tick(to_x(x), f"{x:,.6g}") for x in x_ticks],
+        y_ticks=[Tick(to_y(y), f"{y:.6g}") for y in y_ticks],
+        left=left,
+        bottom=height - bottom,
+    )
+
+
+def thin(rows: Sequence[T], most: int) -> list[T]:
+    """At most ``most`` rows, evenly chosen, with the first and the last."""
+    if len(rows) <= most:
+        return list(rows)
+    step = (len(rows) - 1) / (most - 1)
+    return [rows[round(index * step)] for index in range(most)]
+
+
+def round_steps(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers that enclose low and high, about as many as asked for."""
+    span = (high - low) or abs(high) or 1.0
+    raw = span / about
+    magnitude = 10 ** math.floor(math.log10(raw))
+    step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= raw)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [round(index * step, 12) for index in range(first, max(last, first + 1) + 1)]

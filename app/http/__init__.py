@@ -1,0 +1,1 @@
+"""What every page shares: security headers, CSRF, errors, rendering, parameters, formats."""

@@ -1,0 +1,126 @@
+"""Every error as one page or one problem+json (RFC 9457), with a request id and nothing from inside."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app.http.formats import wants_json
+from app.http.rendering import render
+from backend.catalogue.database import CatalogueError
+
+logger = logging.getLogger("proponent.app")
+
+DETAILS = {
+    404: "There is nothing at this address.",
+    405: "This address does not answer that method.",
+    413: "The request is larger than this server reads.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one parameter."""
+
+    field: str
+    message: str
+
+
+@dataclass
+class Problem(Exception):
+    """An error that a reader can understand; raise it from a route, or return its response."""
+
+    status: int
+    title: str
+    detail: str
+    errors: tuple[FieldError, ...] = ()
+    link: tuple[str, str] | None = None
+    """(URL, text) of where to go from here."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def not_found(detail: str, link: tuple[str, str] | None = None) -> Problem:
+    """A 404 that says what is not there."""
+    return Problem(404, "Not found", detail, link=link)
+
+
+def problem_response(request: Request, problem: Problem, request_id: str | None = None) -> Response:
+    """The problem as JSON, as a page, or as the part that htmx puts into a page."""
+    request_id = request_id or secrets.token_hex(6)
+    if wants_json(request):
+        body: dict[str, Any] = {
+            "type": "about:blank",
+            "title": problem.title,
+            "status": problem.status,
+            "detail": problem.detail,
+            "instance": request.url.path,
+            "request_id": request_id,
+        }
+        if problem.errors:
+            body["errors"] = [{"field": error.field, "message": error.message} for error in problem.errors]
+        return JSONResponse(body, problem.status, headers=problem.headers, media_type="application/problem+json")
+    return render(
+        request,
+        "errors/problem.html",
+        {"problem": problem, "request_id": request_id},
+        block="message",
+        status=problem.status,
+        headers=problem.headers,
+    )
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Bring every error that a route, the router or the database raises into the same form."""
+
+    @app.exception_handler(Problem)
+    def on_problem(request: Request, error: Problem) -> Response:
+        return problem_response(request, error)
+
+    @app.exception_handler(HTTPException)
+    def on_http(request: Request, error: HTTPException) -> Response:
+        title = HTTPStatus(error.status_code).phrase
+        detail = DETAILS.get(error.status_code, title)
+        return problem_response(request, Problem(error.status_code, title, detail, headers=dict(error.headers or {})))
+
+    @app.exception_handler(RequestValidationError)
+    def on_validation(request: Request, error: RequestValidationError) -> Response:
+        errors = tuple(
+            FieldError(".".join(str(part) for part in item["loc"][1:]) or str(item["loc"][0]), item["msg"])
+            for item in error.errors()
+        )
+        return problem_response(
+            request, Problem(422, "Not understood", "Something in this request is not as it must be.", errors)
+        )
+
+    @app.exception_handler(CatalogueError)
+    def on_catalogue(request: Request, error: CatalogueError) -> Response:
+        request_id = secrets.token_hex(6)
+        logger.error("request %s: %s", request_id, error)
+        problem = Problem(
+            503,
+            "The catalogue cannot be read",
+            "The server's own log says why, under the number of this request. Try again in a moment.",
+            headers={"Retry-After": "5"},
+        )
+        return problem_response(request, problem, request_id)
+
+    @app.exception_handler(Exception)
+    def on_bug(request: Request, error: Exception) -> Response:
+        request_id = secrets.token_hex(6)
+        logger.error("request %s: %s %s failed", request_id, request.method, request.url.path)
+        problem = Problem(
+            500,
+            "Something went wrong here",
+            "A fault of the server, not yours. Its log has the details, by the number of this request.",
+        )
+        return problem_response(request, problem, request_id)

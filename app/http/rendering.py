@@ -1,0 +1,117 @@
+"""Templates: whole pages or one block of a page, always escaped, nothing undefined."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2_fragments.fastapi import Jinja2Blocks
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from app.http import words
+from app.http.formats import address, passage_address, prompt_address, wants_part, web_link
+from app.methods_text import method_text
+from app.tasks_text import task_text
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder that holds app/, templates/ and static/: the repository, or site-packages."""
+
+TEMPLATES = ROOT / "templates"
+STATIC = ROOT / "static"
+THEMES = ("auto", "light", "dark")
+
+
+@lru_cache(maxsize=64)
+def asset(name: str) -> str:
+    """Address of a static file; it changes with the file, so that browsers may keep it for good."""
+    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return f"/static/{quote(name)}?v={digest}"
+
+
+class VersionedStatic(StaticFiles):
+    """Static files that are kept for a year where their address holds their hash."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        versioned = b"v=" in scope["query_string"]
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if versioned else "no-cache"
+        return response
+
+
+def make_environment() -> Environment:
+    """The templates with the functions and filters that they may use."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "asset": asset,
+        "address": address,
+        "passage_address": passage_address,
+        "prompt_address": prompt_address,
+        "method_text": method_text,
+        "task_text": task_text,
+        "THEMES": THEMES,
+    }
+    environment.filters |= {
+        "percent": words.percent,
+        "number": words.number,
+        "decimal": words.decimal,
+        "score": words.score,
+        "duration": words.duration,
+        "size": words.size,
+        "moment": words.moment,
+        "plural": words.plural,
+        "web_link": web_link,
+    }
+    return environment
+
+
+def theme_cookie(request: Request) -> str:
+    """Name of the theme's cookie: the safest prefix where the connection allows it."""
+    return "__Host-theme" if request.url.scheme == "https" else "theme"
+
+
+def theme_of(request: Request) -> str:
+    """The theme that this browser has chosen."""
+    chosen = request.cookies.get(theme_cookie(request), "auto")
+    return chosen if chosen in THEMES else "auto"
+
+
+def render(
+    request: Request,
+    template: str,
+    context: Mapping[str, Any],
+    *,
+    block: str | None = None,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The page, or only its ``block`` where htmx asks for a part."""
+    templates: Jinja2Blocks = request.app.state.templates
+    part = block if wants_part(request) else None
+    query = request.url.query
+    shared = {
+        "theme": theme_of(request),
+        "here": request.url.path + (f"?{query}" if query else ""),
+        "section": request.url.path.split("/")[1],
+    }
+    return templates.TemplateResponse(
+        request,
+        template,
+        {**shared, **context},
+        status_code=status,
+        headers={"Vary": "HX-Request-Type, Cookie", "Cache-Control": "no-cache", **(headers or {})},
+        block_name=part,
+    )

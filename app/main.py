@@ -1,0 +1,66 @@
+"""Wiring of the web application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from jinja2_fragments.fastapi import Jinja2Blocks
+from starlette.types import ASGIApp
+
+from app.home.routes import router as home
+from app.http.csrf import CrossSiteGuard
+from app.http.database import Catalogue
+from app.http.errors import add_error_handlers
+from app.http.headers import HeadAsGet, SecurityHeaders
+from app.http.rendering import STATIC, VersionedStatic, make_environment
+from app.passages.routes import router as passages
+from app.preferences.routes import router as preferences
+from app.prompts.routes import router as prompts
+from app.runs.routes import router as runs
+from backend.settings import Settings, get_settings
+
+LARGEST_BODY = 1_000_000
+"""Bytes of a request body that the server reads; nothing here needs more."""
+
+
+class Application(FastAPI):
+    """FastAPI with the wrappers that must hold every response, those of its own error handling too."""
+
+    @property
+    def paths(self) -> list[str]:
+        """Paths of all routes, those of included routers too, in the order in which they are tried."""
+        return [context.path for context in iter_route_contexts(self.routes) if context.path is not None]
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The stack, wrapped: headers outermost, then HEAD, then the guard against other sites."""
+        guarded = CrossSiteGuard(super().build_middleware_stack())
+        return SecurityHeaders(HeadAsGet(guarded))
+
+
+def create_app(settings: Settings | None = None) -> Application:
+    """The web application over the catalogue that the settings name; it need not be there yet."""
+    catalogue = Catalogue(settings or get_settings())
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        catalogue.close()
+
+    app = Application(
+        title="Proponent",
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=LARGEST_BODY,
+    )
+    app.state.catalogue = catalogue
+    app.state.templates = Jinja2Blocks(env=make_environment())
+    add_error_handlers(app)
+    for router in (home, prompts, passages, runs, preferences):
+        app.include_router(router)
+    app.mount("/static", VersionedStatic(directory=STATIC), name="static")
+    return app

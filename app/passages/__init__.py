@@ -1,0 +1,1 @@
+"""One passage and the prompts it stands behind."""

@@ -1,0 +1,35 @@
+"""Addresses of passages. An id may hold slashes and dots, so these routes take the rest of the path."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import JSONResponse, Response
+
+from app.http.database import ReadSession
+from app.http.errors import not_found
+from app.http.parameters import parameters_of
+from app.http.rendering import render
+from app.passages import views
+from app.passages.parameters import PassageParameters
+
+router = APIRouter()
+Asked = Annotated[PassageParameters, Depends(parameters_of(PassageParameters))]
+
+
+@router.get("/passages/{passage_id:path}.json")
+def passage_json(request: Request, session: ReadSession, passage_id: str, asked: Asked) -> Response:
+    found = views.find(session, passage_id, asked)
+    if found is None:  # the id itself may end in .json
+        return passage_page(request, session, f"{passage_id}.json", asked)
+    return JSONResponse(views.passage_json(session, found, asked))
+
+
+@router.get("/passages/{passage_id:path}")
+def passage_page(request: Request, session: ReadSession, passage_id: str, asked: Asked) -> Response:
+    found = views.find(session, passage_id, asked)
+    if found is None:
+        raise not_found(f"There is no passage “{passage_id}” here.", ("/prompts", "All prompts"))
+    page = views.build_page(session, found, asked)
+    return render(request, "passages/passage.html", {"page": page})

@@ -1,0 +1,1 @@
+"""The list of prompts, one prompt with its rankings, and permalinks."""

@@ -1,0 +1,45 @@
+"""One filled catalogue for all tests of pages (they only read), and clients over it and over none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from tests.app.example_catalogue import fill, open_empty, settings_for
+
+
+@pytest.fixture(scope="session")
+def full_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("full")
+    engine = open_empty(home)
+    fill(engine, with_hostile=True)
+    engine.dispose()
+    return home
+
+
+@pytest.fixture(scope="session")
+def client(full_home: Path) -> Iterator[TestClient]:
+    with TestClient(create_app(settings_for(full_home)), follow_redirects=False) as made:
+        yield made
+
+
+@pytest.fixture
+def home_of_its_own(tmp_path: Path) -> Iterator[tuple[Engine, TestClient]]:
+    """A catalogue with tables and no rows, for a test to fill, and a client over it."""
+    engine = open_empty(tmp_path)
+    with TestClient(create_app(settings_for(tmp_path)), follow_redirects=False) as made:
+        yield engine, made
+    engine.dispose()
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[TestClient]:
+    """A client of a server whose catalogue is not there."""
+    home = tmp_path / "nothing here"
+    with TestClient(create_app(settings_for(home)), follow_redirects=False) as made:
+        yield made

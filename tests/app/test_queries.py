@@ -1,0 +1,58 @@
+"""Pages do a bounded number of queries, however much they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import Engine, event
+from starlette.testclient import TestClient
+
+from tests.app.addresses import HTML, JSON
+
+MOST = 14
+
+
+@contextmanager
+def counted() -> Iterator[list[str]]:
+    """Statements of all engines while the block runs."""
+    statements: list[str] = []
+
+    def note(_connection, _cursor, statement, *_rest) -> None:  # type: ignore[no-untyped-def]
+        if not statement.startswith(("PRAGMA", "BEGIN")):
+            statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+@pytest.mark.parametrize("url", [*HTML, *JSON])
+def test_few_queries(client: TestClient, url: str) -> None:
+    client.get(url)
+    with counted() as statements:
+        assert client.get(url).status_code == 200
+    assert 1 <= len(statements) <= MOST
+
+
+@pytest.mark.parametrize(
+    ("few", "many"),
+    [
+        ("/prompts?limit=1", "/prompts?limit=200"),
+        (
+            "/prompts/capital-peru?k=1&methods=bm25",
+            "/prompts/capital-peru?k=100&methods=bm25,trackstar,random",
+        ),
+        ("/passages/fact/capital/peru/0?limit=1", "/passages/fact/capital/peru/0?limit=500"),
+    ],
+)
+def test_more_rows_are_not_more_queries(client: TestClient, few: str, many: str) -> None:
+    counts = []
+    for url in (few, many):
+        with counted() as statements:
+            assert client.get(url).status_code == 200
+        counts.append(len(statements))
+    assert counts[0] == counts[1]
