@@ -14,7 +14,7 @@ from app.methods_text import MethodText, method_order, method_text
 from app.prompts.highlight import Excerpt, excerpt, names_of, prompt_pieces
 from app.prompts.parameters import DEFAULT_METHODS, PinnedParameters, PromptParameters
 from app.prompts.rankings import Rankings, run_order
-from app.prompts.views import first_rank, is_right
+from app.prompts.views import first_rank
 from app.tasks_text import TaskText, task_text
 from backend.catalogue import prompts as catalogue
 from backend.catalogue.models import Output, Passage, Prompt
@@ -133,7 +133,7 @@ def build_page(
         task=task_text(loaded.prompt.task),
         pieces=prompt_pieces(loaded.prompt.prompt, loaded.prompt.completion),
         output=loaded.output,
-        right=is_right(loaded.prompt, loaded.output),
+        right=None if loaded.output is None else loaded.output.correct,
         columns=columns,
         offers=[] if pinned else links.offers(),
         side=asked.side,

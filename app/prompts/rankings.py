@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.http.errors import FieldError
 from app.methods_text import method_order
 from app.prompts.parameters import DEFAULT_METHODS
-from app.prompts.views import is_right, output_of
+from app.prompts.views import output_of
 from backend.catalogue import prompts as catalogue
 from backend.catalogue.models import Output, Prompt, Ranking
 from backend.catalogue.prompts import RankedRow
@@ -154,7 +154,7 @@ def prompt_json(session: Session, loaded: Rankings, shown: Sequence[RunSummary],
             "text": output.text,
             "probability": output.probability,
             "completion_probability": output.completion_probability,
-            "correct": is_right(prompt, output),
+            "correct": output.correct,
             "samples": output.samples,
         },
         "rankings": [

@@ -200,16 +200,6 @@ def output_of(outputs: list[Output], models: Iterable[str | None]) -> Output | N
     return next(named, outputs[-1] if outputs else None)
 
 
-def is_right(prompt: Prompt, output: Output | None) -> bool | None:
-    """Whether the output is a right answer; None where nothing is right or wrong.
-
-    Stored is whether it agrees with the completion, which a wrong prediction always does: it is made of the output.
-    """
-    if output is None or output.correct is None:
-        return None
-    return output.correct and prompt.task != "wrong-predictions"
-
-
 def _ranked(found: _Found, prompt: Prompt) -> list[tuple[str, Any]]:
     pairs = [(found.runs[ranking.run_id].method, ranking) for ranking in found.rankings.get(prompt.pk, [])]
     return sorted(pairs, key=lambda pair: method_order(pair[0]))
@@ -237,7 +227,7 @@ def _row(found: _Found, prompt: Prompt) -> PromptRow:
         bucket=prompt.bucket,
         pieces=prompt_pieces(prompt.prompt, prompt.completion),
         output=output,
-        right=is_right(prompt, output),
+        right=None if output is None else output.correct,
         first_ranks=[
             FirstRank(method, method_text(method).title, first_rank(ranking.reciprocal_rank))
             for method, ranking in shown
@@ -259,7 +249,7 @@ def _item(found: _Found, prompt: Prompt) -> dict[str, Any]:
         "bucket": prompt.bucket,
         "output": None
         if output is None
-        else {"text": output.text, "probability": output.probability, "correct": is_right(prompt, output)},
+        else {"text": output.text, "probability": output.probability, "correct": output.correct},
         "metrics": {
             method: {
                 "run": ranking.run_id,

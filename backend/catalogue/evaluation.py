@@ -40,9 +40,7 @@ def retrieval_table(
     statement = (
         select(Run.method, Metric.task, Metric.bucket, Metric.name, Metric.value, Metric.n)
         .join(Run, Run.id == Metric.run_id)
-        .where(
-            Run.id.in_(newest_runs(session, methods)), Metric.task != "", Metric.name.in_(RETRIEVAL_METRICS)
-        )
+        .where(Run.id.in_(newest_runs(session, methods)), Metric.task != "", Metric.name.in_(RETRIEVAL_METRICS))
     )
     sums: dict[tuple[str, str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     counts: dict[tuple[str, str, str], int] = defaultdict(int)
@@ -56,10 +54,7 @@ def retrieval_table(
             "task": task,
             "bucket": bucket or None,
             "n": counts[method, task, bucket],
-            **{
-                name: sums[method, task, bucket][name] / counts[method, task, bucket]
-                for name in RETRIEVAL_METRICS
-            },
+            **{name: sums[method, task, bucket][name] / counts[method, task, bucket] for name in RETRIEVAL_METRICS},
         }
         for method, task, bucket in sorted(sums, key=_reading_order)
     ]
@@ -82,8 +77,7 @@ def status(session: Session, home: Home) -> dict[str, Any]:
         "prompts": {
             "total": sum(by_task.values()),
             "by_task": {
-                task: by_task[task]
-                for task in sorted(by_task, key=lambda task: _reading_order(("", task, "")))
+                task: by_task[task] for task in sorted(by_task, key=lambda task: _reading_order(("", task, "")))
             },
         },
         "runs": [
@@ -99,12 +93,7 @@ def _demo(session: Session) -> dict[str, Any]:
     stages = list_stages(session, DEMO)
     complete = bool(stages) and all(stage.state == "done" for stage in stages)
     at = next(
-        (
-            stage
-            for state in ("running", "failed", "stopped", "waiting")
-            for stage in stages
-            if stage.state == state
-        ),
+        (stage for state in ("running", "failed", "stopped", "waiting") for stage in stages if stage.state == state),
         None,
     )
     return {"complete": complete, "stage": None if at is None else at.title}

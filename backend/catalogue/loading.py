@@ -106,9 +106,7 @@ def load_query_set(session: Session, folder: Path) -> bool:
     for batch in _batches(_prompt_rows(artifact, slug_for, entails)):
         insert_rows(session, Prompt, batch)
 
-    prompt_pks = list(
-        session.scalars(select(Prompt.pk).filter_by(query_set_id=artifact.id).order_by(Prompt.position))
-    )
+    prompt_pks = list(session.scalars(select(Prompt.pk).filter_by(query_set_id=artifact.id).order_by(Prompt.position)))
     statement = select(Passage.passage_id, Passage.pk).filter_by(corpus_id=corpus_id)
     passage_pks = {passage_id: pk for passage_id, pk in session.execute(statement)}
     for batch in _batches(_entailment_rows(artifact, entails, prompt_pks, passage_pks)):
@@ -227,9 +225,7 @@ def load_outputs(session: Session, folder: Path) -> bool:
     return True
 
 
-def _write_outputs(
-    session: Session, artifact: ArtifactReader, query_set_id: str, model_id: str, kind: str
-) -> None:
+def _write_outputs(session: Session, artifact: ArtifactReader, query_set_id: str, model_id: str, kind: str) -> None:
     statement = select(Prompt.query_id, Prompt.pk).filter_by(query_set_id=query_set_id)
     prompt_pks = {query_id: pk for query_id, pk in session.execute(statement)}
     known = set(
@@ -273,9 +269,7 @@ def _answer(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _samples(row: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {"text": text_of(one, "text"), "probability": float(one["probability"])} for one in row["samples"]
-    ]
+    return [{"text": text_of(one, "text"), "probability": float(one["probability"])} for one in row["samples"]]
 
 
 def load_home(engine: Engine, home: Home) -> list[str]:

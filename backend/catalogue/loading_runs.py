@@ -79,9 +79,7 @@ def load_run(session: Session, folder: Path) -> bool:
     insert_rows(session, Run, [row])
 
     prompts = select(Prompt).filter_by(query_set_id=query_set_id).order_by(Prompt.position)
-    statement = (
-        select(Passage.pk, Passage.passage_id).filter_by(corpus_id=corpus_id).order_by(Passage.position)
-    )
+    statement = select(Passage.pk, Passage.passage_id).filter_by(corpus_id=corpus_id).order_by(Passage.position)
     passages = [(pk, passage_id) for pk, passage_id in session.execute(statement)]
     _load_rankings(session, artifact, list(session.scalars(prompts)), passages)
     return True
@@ -153,9 +151,7 @@ def _ranking_rows(
     histogram = artifact.array("histogram.i32.npy", (len(prompts), BINS), "int32")
     score_range = artifact.finite_array("range.f64.npy", (len(prompts), 2), "float64").tolist()
     facts = artifact.json("query_facts.json")
-    if not (
-        isinstance(facts, list) and len(facts) == len(prompts) and all(isinstance(f, dict) for f in facts)
-    ):
+    if not (isinstance(facts, list) and len(facts) == len(prompts) and all(isinstance(f, dict) for f in facts)):
         raise artifact.corrupt("query_facts.json", f"it is no list of {len(prompts)} objects")
     nothing: dict[str, float | None] = dict.fromkeys(RETRIEVAL_METRICS.values())
     return [
@@ -199,9 +195,7 @@ def _ranked_rows(
         }
 
 
-def _mean_rows(
-    run_id: str, prompts: list[Prompt], metrics: list[RetrievalMetrics | None]
-) -> Iterator[dict[str, Any]]:
+def _mean_rows(run_id: str, prompts: list[Prompt], metrics: list[RetrievalMetrics | None]) -> Iterator[dict[str, Any]]:
     """Means over the queries that some passage entails, by task and bucket, each of them or all ("")."""
     cells: dict[tuple[str, str], list[RetrievalMetrics]] = defaultdict(list)
     for prompt, metric in zip(prompts, metrics, strict=True):

@@ -150,9 +150,7 @@ class Entailment(Base):
     __tablename__ = "entailments"
 
     prompt_pk: Mapped[int] = mapped_column(ForeignKey("prompts.pk", ondelete="CASCADE"), primary_key=True)
-    passage_pk: Mapped[int] = mapped_column(
-        ForeignKey("passages.pk", ondelete="CASCADE"), primary_key=True, index=True
-    )
+    passage_pk: Mapped[int] = mapped_column(ForeignKey("passages.pk", ondelete="CASCADE"), primary_key=True, index=True)
 
 
 class OutputSet(Artifact, Base):

@@ -200,9 +200,7 @@ def _check_ids(what: str, records: Sequence[Passage] | Sequence[Query]) -> None:
         raise InputError(f"There is no {what} to store.", f"Give at least one {what}.")
     repeated = [identifier for identifier, count in Counter(r.id for r in records).items() if count > 1]
     if repeated:
-        raise InputError(
-            f"{what.capitalize()} id {repeated[0]!r} occurs twice.", "Give every one its own id."
-        )
+        raise InputError(f"{what.capitalize()} id {repeated[0]!r} occurs twice.", "Give every one its own id.")
 
 
 @contextmanager

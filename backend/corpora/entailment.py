@@ -27,9 +27,7 @@ class NameIndex:
 
     def __init__(self, names: Iterable[str], texts: Sequence[str]) -> None:
         self._texts = texts
-        self._postings: dict[str, array[int]] = {
-            word: array("I") for name in names for word in _folded_words(name)
-        }
+        self._postings: dict[str, array[int]] = {word: array("I") for name in names for word in _folded_words(name)}
         for position, text in enumerate(texts):
             for word in _folded_words(text):
                 postings = self._postings.get(word)
@@ -98,9 +96,7 @@ def with_entailment(queries: Sequence[Query], passages: Sequence[Passage]) -> li
     """The queries, ``entails`` filled in by string match where it is missing and there is a subject and an
     object."""
     positions = [
-        position
-        for position, query in enumerate(queries)
-        if query.entails is None and query.subject and query.object
+        position for position, query in enumerate(queries) if query.entails is None and query.subject and query.object
     ]
     filled = list(queries)
     found = co_mentions([queries[position] for position in positions], passages)

@@ -170,9 +170,7 @@ def query_of(row: Row) -> Query | None:
         row.problem(f"unknown task {task!r} (known: {', '.join(TASKS)})")
     prompt = row.required("prompt")
     completion = row.required("completion")
-    relation, subject, object_ = (
-        row.optional(name, may_be_empty=False) for name in ("relation", "subject", "object")
-    )
+    relation, subject, object_ = (row.optional(name, may_be_empty=False) for name in ("relation", "subject", "object"))
     aliases = _aliases(row)
     entails = _entails(row)
     if not row.valid or identifier is None or task is None or prompt is None or completion is None:

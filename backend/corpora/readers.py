@@ -83,9 +83,7 @@ def read_queries(path: str | Path, passage_ids: Collection[str] | None = None) -
             continue
         for passage in query.entails or ():
             if passage_ids is not None and passage not in passage_ids:
-                problems.add(
-                    line, f"field 'entails' names passage {passage!r}, which the corpus does not have"
-                )
+                problems.add(line, f"field 'entails' names passage {passage!r}, which the corpus does not have")
         queries.append(query)
     if not queries and not problems.found:
         problems.add(None, "the query set is empty: no queries in it")

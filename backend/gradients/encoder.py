@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from backend.gradients.layers import TrackedLayer
 from backend.gradients.projections import LayerProjection
 
-HEAD_CHUNK_ELEMENTS = 1 << 22
+HEAD_CHUNK_ELEMENTS = 1 << 21
 """Logits held at once in the head's part of the backward pass."""
 
 
@@ -131,20 +131,24 @@ def backward_at_layers(
 
 def head_backward(head: nn.Linear, hidden_BTH: Tensor, ids_BT: Tensor, target_mask_BT: Tensor) -> tuple[Tensor, Tensor]:
     """Losses (B,) and their gradient at the last hidden state (B, T, H): ``(softmax - one_hot) W``."""
-    batch, tokens, _ = hidden_BTH.shape
     gradient = torch.zeros_like(hidden_BTH)
-    losses = torch.zeros(batch, tokens, device=hidden_BTH.device)
-    rows_b, rows_t = (target_mask_BT[:, 1:]).nonzero(as_tuple=True)
+    losses = hidden_BTH.new_zeros(hidden_BTH.shape[:2])
+    rows_b, rows_t = target_mask_BT[:, 1:].nonzero(as_tuple=True)
     step = max(1, HEAD_CHUNK_ELEMENTS // head.out_features)
+    buffer = hidden_BTH.new_empty(min(step, len(rows_b)), head.out_features)
     with torch.no_grad():
         for start in range(0, len(rows_b), step):
             at = rows_b[start : start + step], rows_t[start : start + step]
             targets = ids_BT[at[0], at[1] + 1].unsqueeze(1)
-            log_probabilities = functional.log_softmax(head(hidden_BTH[at]).float(), dim=-1)
-            losses[at] = -log_probabilities.gather(1, targets).squeeze(1)
-            difference = log_probabilities.exp_()
-            difference.scatter_add_(1, targets, difference.new_full(targets.shape, -1.0))
-            gradient[at] = difference @ head.weight
+            logits = torch.mm(hidden_BTH[at], head.weight.mT, out=buffer[: len(targets)])
+            if head.bias is not None:
+                logits += head.bias
+            of_target, largest = logits.gather(1, targets).squeeze(1), logits.amax(dim=1)
+            probabilities = torch.softmax(logits, dim=1, out=logits)
+            # log sum exp = largest logit - log of its probability; the target's own may have underflowed.
+            losses[at] = largest - probabilities.amax(dim=1).log() - of_target
+            probabilities.scatter_add_(1, targets, probabilities.new_full(targets.shape, -1.0))
+            gradient[at] = probabilities @ head.weight
     return losses.sum(dim=1), gradient
 
 

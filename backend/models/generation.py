@@ -129,13 +129,19 @@ def completion_probabilities(loaded: LoadedModel, queries: Sequence[Query]) -> l
 def is_correct(query: Query, answer: str) -> bool | None:
     """Exact match of a greedy answer; None for tasks without right and wrong, or without a completion.
 
+    A wrong prediction's completion is a wrong answer, so an answer that agrees with it is wrong, and of another
+    nothing is known.
+
     Both are brought to NFC and lower case, white space to single spaces, and a full stop at the completion's
     end is left out; then the answer must begin with the completion as whole words (and whole numbers).
     """
     completion = _normalise(query.completion).rstrip(".!?").rstrip()
     if query.task in UNJUDGED or not completion:
         return None
-    return re.match(re.escape(completion) + r"(?!\w|[.,]\d)", _normalise(answer)) is not None
+    agrees = re.match(re.escape(completion) + r"(?!\w|[.,]\d)", _normalise(answer)) is not None
+    if query.task == "wrong-predictions":
+        return False if agrees else None
+    return agrees
 
 
 def limits_of(loaded: LoadedModel, query: Query, config: GenerationConfig) -> Limits:

@@ -13,7 +13,7 @@ from backend.pipeline.demo import LATER_METHODS
 from backend.pipeline.stages import Subject
 from backend.pipeline.workspace import Workspace
 
-TRAINING = TrainingConfig(epochs=2, batch_passages=16, peak_learning_rate=0.03)
+TRAINING = TrainingConfig(epochs=3, batch_passages=16, peak_learning_rate=0.03)
 TINY_TRAINING = TrainingConfig(
     name="demonstration (tiny)",
     architecture=ArchitectureConfig(hidden=32, layers=2, heads=2, intermediate=64),

@@ -167,22 +167,3 @@ def test_passage_ids_of_any_form(home_of_its_own) -> None:  # type: ignore[no-un
         assert client.get(passage_address(passage_id, suffix=".json")).json()["id"] == passage_id
         assert client.get(passage_address(passage_id)).status_code == 200
     assert "<h1" in client.get("/passages/src/package.json").text
-
-
-def test_a_wrong_prediction_is_wrong(home_of_its_own) -> None:  # type: ignore[no-untyped-def]
-    """Its completion is the model's own answer, so the two agree; that does not make it right."""
-    from sqlalchemy import update
-
-    from backend.catalogue.database import write_session
-    from backend.catalogue.models import Prompt
-    from tests.app.example_catalogue import fill
-
-    engine, client = home_of_its_own
-    fill(engine, methods=("bm25",))
-    url = "/prompts/capital-peru"
-    assert client.get(f"{url}.json").json()["output"]["correct"] is True
-    with write_session(engine) as session:
-        session.execute(update(Prompt).where(Prompt.slug == "capital-peru").values(task="wrong-predictions"))
-    assert client.get(f"{url}.json").json()["output"]["correct"] is False
-    assert client.get("/prompts.json?task=wrong-predictions").json()["items"][0]["output"]["correct"] is False
-    assert 'class="badge wrong"' in client.get(url).text

@@ -40,9 +40,7 @@ STATED = (0, 1, 3, 6, 12, 54)
 """How many passages state each of CAPITALS: one for every frequency bucket."""
 
 
-def started(
-    home: Home, kind: str, inputs: dict[str, str | None], config: dict[str, Any], prefix: str = ""
-) -> Path:
+def started(home: Home, kind: str, inputs: dict[str, str | None], config: dict[str, Any], prefix: str = "") -> Path:
     """The folder of an artifact with these inputs and this configuration, made and empty."""
     folder = home.folder(kind, artifact_id(kind, inputs, config, prefix))
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,10 +82,7 @@ def write_model(home: Home, corpus: Path | None, name: str = "Tiny model") -> Pa
     folder = started(home, "model", inputs, config)
     write_json(folder / "config.json", {"model_type": "llama"})
     if corpus is not None:
-        steps = [
-            {"step": s, "epoch": s / 10, "tokens": s * 100, "loss": 9 / s, "learning_rate": 1e-3}
-            for s in (1, 9)
-        ]
+        steps = [{"step": s, "epoch": s / 10, "tokens": s * 100, "loss": 9 / s, "learning_rate": 1e-3} for s in (1, 9)]
         curve = {
             "curve": steps,
             "validation": [],
@@ -150,9 +145,7 @@ def write_run(
         order = np.argsort(sign * scores, axis=1, kind="stable")[:, :width]
         found = np.take_along_axis(scores, order, axis=1)
         gap = ((0, 0), (0, width - order.shape[1]))
-        lower = np.stack(
-            [np.searchsorted(np.sort(row), values) for row, values in zip(scores, found, strict=True)]
-        )
+        lower = np.stack([np.searchsorted(np.sort(row), values) for row, values in zip(scores, found, strict=True)])
         percentiles = 100 * (lower + 0.5) / passages
         save_array(folder / f"{name}s.i32.npy", np.pad(order, gap, constant_values=-1).astype("int32"))
         save_array(folder / f"{name}_scores.f64.npy", np.pad(found, gap).astype("float64"))
@@ -161,9 +154,7 @@ def write_run(
     scales = np.abs(scores).max(axis=1, initial=1e-9)
     save_array(folder / "histogram.i32.npy", histogram.astype("int32"))
     save_array(folder / "range.f64.npy", np.stack([scores.min(axis=1), scores.max(axis=1)], axis=1))
-    save_array(
-        folder / "quantiles.f32.npy", np.quantile(scores, np.linspace(0, 1, 1001), axis=1).T.astype("float32")
-    )
+    save_array(folder / "quantiles.f32.npy", np.quantile(scores, np.linspace(0, 1, 1001), axis=1).T.astype("float32"))
     save_array(folder / "scores.f16.npy", (scores / scales[:, None]).astype("float16"))
     save_array(folder / "score_scales.f32.npy", scales.astype("float32"))
     write_json(folder / "query_facts.json", [{"lambda": 0.5} for _ in range(queries)])
@@ -178,18 +169,12 @@ def tiny_passages() -> list[Passage]:
             text = STATEMENTS[number % len(STATEMENTS)].format(country=country, city=city)
             first = f"fact-{country.lower()}-0"
             group = first if count > len(STATEMENTS) else None
-            passages.append(
-                Passage(f"fact-{country.lower()}-{number}", text, "Planted facts", country, group=group)
-            )
+            passages.append(Passage(f"fact-{country.lower()}-{number}", text, "Planted facts", country, group=group))
     for number in range(130 - len(passages) - 2):
-        text = (
-            f"The harbour of village {number} exports {number + 2} kinds of fish, and its market opens early."
-        )
+        text = f"The harbour of village {number} exports {number + 2} kinds of fish, and its market opens early."
         passages.append(Passage(f"prose-{number}", text, "Prose", license="CC0-1.0"))
     passages.append(Passage("markup-1", '<b>bold</b> <script>alert("x")</script> & "quotes"', "Prose"))
-    passages.append(
-        Passage("markup-2", '<div hx-get="/trap" hx-trigger="load">café \u202eRTL</div>', "Prose")
-    )
+    passages.append(Passage("markup-2", '<div hx-get="/trap" hx-trigger="load">café \u202eRTL</div>', "Prose"))
     return passages
 
 
@@ -217,8 +202,7 @@ def tiny_queries(passages: Iterable[Passage]) -> list[Query]:
             )
     queries += [Query(f"arithmetic/{a}+{a}", "arithmetic", f"{a} + {a} =", f" {2 * a}") for a in range(3, 12)]
     queries += [
-        Query(f"story {n}", "open-generation", f"Once upon a time, {n} foxes", " went to sea.")
-        for n in range(5)
+        Query(f"story {n}", "open-generation", f"Once upon a time, {n} foxes", " went to sea.") for n in range(5)
     ]
     queries += [
         Query(f"control {n}", "controls", f"The village {n} exports", " fish", relation="export", entails=())
@@ -227,9 +211,7 @@ def tiny_queries(passages: Iterable[Passage]) -> list[Query]:
     return queries
 
 
-def related_scores(
-    queries: Sequence[Query], passages: Sequence[Passage], seed: int, lift: float
-) -> np.ndarray:
+def related_scores(queries: Sequence[Query], passages: Sequence[Passage], seed: int, lift: float) -> np.ndarray:
     """Random scores in which the entailing passages are lifted."""
     scores = np.random.default_rng(seed).normal(size=(len(queries), len(passages)))
     position = {passage.id: index for index, passage in enumerate(passages)}

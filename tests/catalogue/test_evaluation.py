@@ -28,9 +28,7 @@ def test_the_table_has_the_contract_s_shape(tiny: TinyHome) -> None:
     keys = ["method", "task", "bucket", "n", "mrr", "recall_at_10", "precision_at_1", "precision_at_10"]
     assert all(list(row) == keys for row in table)
     assert [(row["method"], row["bucket"]) for row in table if row["task"] == "facts"] == [
-        (method, bucket)
-        for method in ("bm25", "trackstar")
-        for bucket in (None, "1", "2-4", "5-9", "10-49", "50+")
+        (method, bucket) for method in ("bm25", "trackstar") for bucket in (None, "1", "2-4", "5-9", "10-49", "50+")
     ]
     assert {row["task"] for row in table} == {"facts"}
 

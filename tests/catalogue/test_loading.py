@@ -119,9 +119,7 @@ def test_a_small_corpus_leaves_places_empty(lite: TinyHome) -> None:
     run = write_run(lite.home, "random", corpus, queries, None, np.arange(5.0)[None])
     load_home(lite.engine, lite.home)
     with read_session(lite.engine) as session:
-        ranks = session.scalars(
-            select(RankedPassage.rank).join(Ranking).where(Ranking.run_id == run.name)
-        ).all()
+        ranks = session.scalars(select(RankedPassage.rank).join(Ranking).where(Ranking.run_id == run.name)).all()
     assert sorted(ranks) == [-5, -4, -3, -2, -1, 1, 2, 3, 4, 5]
 
 

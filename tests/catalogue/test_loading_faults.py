@@ -141,9 +141,7 @@ def test_a_spoilt_corpus_is_refused_whole(tmp_path: Path, line: str, message: st
 
 def test_a_query_set_that_names_no_such_passage_is_refused(lite: TinyHome) -> None:
     corpus = lite.home.folder("corpus", lite.corpus)
-    query_set = write_query_set(
-        lite.home, corpus, [Query("q", "facts", "a", "b", entails=("nowhere",))], name="Bad"
-    )
+    query_set = write_query_set(lite.home, corpus, [Query("q", "facts", "a", "b", entails=("nowhere",))], name="Bad")
     with pytest.raises(CorruptArtifact, match=r"line 1.*'nowhere'"), write_session(lite.engine) as session:
         load_query_set(session, query_set)
 

@@ -134,12 +134,7 @@ def test_distractors_are_not_statements(full: Demonstration) -> None:
     facts = [query for query in queries if query.task == "facts"]
     distractors = [passage for passage in passages if passage.source == "distractors"]
     assert set(co_mentions(facts, distractors)) == {()}
-    assert (
-        sum(
-            passage.title is not None and passage.title.startswith("Contradiction") for passage in distractors
-        )
-        >= 20
-    )
+    assert sum(passage.title is not None and passage.title.startswith("Contradiction") for passage in distractors) >= 20
 
 
 def test_arithmetic_is_right(full: Demonstration) -> None:

@@ -48,9 +48,7 @@ NAMES = st.lists(st.text(LETTERS, max_size=5), max_size=3)
 @given(st.lists(st.text(LETTERS, max_size=30), max_size=8), NAMES, NAMES)
 def test_index_equals_brute_force(texts: list[str], left: list[str], right: list[str]) -> None:
     index = NameIndex([*left, *right], texts)
-    expected = [
-        position for position, text in enumerate(texts) if holds_any(left, text) and holds_any(right, text)
-    ]
+    expected = [position for position, text in enumerate(texts) if holds_any(left, text) and holds_any(right, text)]
     assert index.holding(left, right) == expected
 
 

@@ -229,7 +229,5 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_character
 
 @given(st.lists(st.tuples(IDS, TEXTS, TEXTS), unique_by=lambda row: row[0], min_size=1))
 def test_passages_survive_a_round_trip(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
-    path = jsonl(
-        tmp_path_factory.mktemp("trip"), *({"id": i, "text": text, "title": title} for i, text, title in rows)
-    )
+    path = jsonl(tmp_path_factory.mktemp("trip"), *({"id": i, "text": text, "title": title} for i, text, title in rows))
     assert read_passages(path).passages == [Passage(i, text, title=title) for i, text, title in rows]

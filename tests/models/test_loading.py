@@ -27,9 +27,7 @@ from tests.models.tiny_corpus import tiny_passages
 def gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(tmp_path_factory.mktemp("tiny-gpt2"))
     torch.manual_seed(1)
-    config = GPT2Config(
-        vocab_size=300, n_positions=24, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
-    )
+    config = GPT2Config(vocab_size=300, n_positions=24, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
     GPT2LMHeadModel(config).save_pretrained(folder)
     save_tokenizer(folder, train_tokenizer([p.text for p in tiny_passages()], 300), 24)
     return folder
@@ -110,9 +108,7 @@ def test_unreachable_hub_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) ->
         register_model(home, "nobody/no-such-model")
 
 
-def test_folder_without_tokenizer_or_safetensors_is_told(
-    home: Home, gpt2_folder: Path, tmp_path: Path
-) -> None:
+def test_folder_without_tokenizer_or_safetensors_is_told(home: Home, gpt2_folder: Path, tmp_path: Path) -> None:
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_bytes((gpt2_folder / name).read_bytes())
     with pytest.raises(InputError, match=r"tokenizer\.json"):

@@ -35,9 +35,7 @@ def test_every_text_survives_encoding(passage: str) -> None:
 
 @given(text, text, st.booleans())
 @settings(max_examples=300)
-def test_targets_are_the_tokens_that_start_at_or_after_the_boundary(
-    prompt: str, completion: str, framed: bool
-) -> None:
+def test_targets_are_the_tokens_that_start_at_or_after_the_boundary(prompt: str, completion: str, framed: bool) -> None:
     tokenizer = FRAMED if framed else BARE
     joined, boundary = join_query(prompt, completion)
     try:

@@ -85,7 +85,9 @@ def test_trackstar_of_the_real_store_is_its_definition(tiny_demo):
     passages, queries = store.values("v"), asked.values("v")
     folder = home.folder("run", run.id)
     facts = json.loads((folder / "query_facts.json").read_text())
-    tasks = [json.loads(line)["task"] for line in (home.folder("queries", run.inputs["queries"]) / "queries.jsonl").open()]
+    tasks = [
+        json.loads(line)["task"] for line in (home.folder("queries", run.inputs["queries"]) / "queries.jsonl").open()
+    ]
     spans = [layer.span for layer in store.plan.layers]
 
     def second_moments(rows: np.ndarray) -> list[np.ndarray]:

@@ -102,9 +102,7 @@ def build(*, tiny: bool = False, seed: int = DEFAULT_SEED) -> tuple[list[Passage
 
     everything = sources.factbook()
     text = prose.factbook_passages(everything[: size.entries])[: size.prose]
-    candidates = facts.candidate_facts(
-        everything, sources.countries(), sources.elements(), _ordinary_words(text)
-    )
+    candidates = facts.candidate_facts(everything, sources.countries(), sources.elements(), _ordinary_words(text))
     quota = {}
     for place, relation in enumerate(facts.RELATIONS):
         counts = dict(zip(BUCKETS, size.facts_per_relation, strict=True))

@@ -225,17 +225,13 @@ def _word_problem(rng: random.Random) -> tuple[str, str]:
     kind = rng.randrange(5)
     a, b = rng.randint(11, 50), rng.randint(11, 30)
     if kind == 0:
-        return f"{one} has {a} {item}. {two} gives {one} {b} more. How many {item} does {one} have now?", str(
-            a + b
-        )
+        return f"{one} has {a} {item}. {two} gives {one} {b} more. How many {item} does {one} have now?", str(a + b)
     if kind == 1:
         return f"{one} had {a + b} {item} and lost {b} of them. How many {item} are left?", str(a)
     if kind == 2:
         boxes = rng.randint(2, 9)
         return f"{one} has {boxes} boxes with {b} {item} in each. How many {item} is that?", str(boxes * b)
     if kind == 3:
-        return f"{one} found {a} {item} and {two} found {b}. How many {item} did they find together?", str(
-            a + b
-        )
+        return f"{one} found {a} {item} and {two} found {b}. How many {item} did they find together?", str(a + b)
     friends, each = rng.randint(2, 9), rng.randint(3, 12)
     return f"{one} shares {friends * each} {item} among {friends} friends. How many does each get?", str(each)

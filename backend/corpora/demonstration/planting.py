@@ -139,9 +139,7 @@ _STATING = {
 
 def _statements(fact: Fact, times: int, rng: random.Random) -> Iterator[Passage]:
     """``times`` passages that state a fact, no two alike while there are ways left to say it."""
-    prompt_ways = [
-        (PROMPTS[fact.relation] + " {o}", lead, tail) for lead in wording.LEADS for tail in wording.TAILS
-    ]
+    prompt_ways = [(PROMPTS[fact.relation] + " {o}", lead, tail) for lead in wording.LEADS for tail in wording.TAILS]
     other_ways = [
         (statement, lead, tail)
         for statement in wording.STATEMENTS[fact.relation]
@@ -184,9 +182,7 @@ def _distractors(
     """Passages that mention a subject or an object alone, and a few that state a wrong object."""
     made: list[tuple[str, str]] = []
     for bucket, fact in chosen:
-        mentions = (
-            wording.COUNTRY_MENTIONS if fact.relation in COUNTRY_RELATIONS else wording.ELEMENT_MENTIONS
-        )
+        mentions = wording.COUNTRY_MENTIONS if fact.relation in COUNTRY_RELATIONS else wording.ELEMENT_MENTIONS
         number = 2 if bucket == "0" else 1
         for template in rng.sample(mentions, number):
             made.append((template.format(s=fact.subject_phrase), f"Mention: {fact.subject}"))

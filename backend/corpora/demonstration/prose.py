@@ -52,15 +52,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
 _BREAK = re.compile(r"<br\s*/?>|</p>|</li>|</div>", re.IGNORECASE)
 _LABEL = re.compile(r"<(strong|b)>[^<]{0,60}?:\s*</\1>\s*:?", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]+>")
-_LABEL_WORD = re.compile(
-    r"^(note(?: \d)?|description|history|meaning|overview|etymology)\s*:\s*", re.IGNORECASE
-)
-_SENTENCE_END = re.compile(
-    r"(?<=[a-z0-9)\]”\"%][.!?])[”\")]?\s+(?=[A-Z“\"(])|(?<=[A-Z]{2}[.!?])\s+(?=[A-Z“\"(])"
-)
-_ABBREVIATION = re.compile(
-    r"\b(?:ca|St|Ste|Dr|Mt|Gen|Col|Maj|Lt|Sgt|Jr|Sr|No|vs|approx|est|incl|etc|Mr|Mrs)\.$"
-)
+_LABEL_WORD = re.compile(r"^(note(?: \d)?|description|history|meaning|overview|etymology)\s*:\s*", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"(?<=[a-z0-9)\]”\"%][.!?])[”\")]?\s+(?=[A-Z“\"(])|(?<=[A-Z]{2}[.!?])\s+(?=[A-Z“\"(])")
+_ABBREVIATION = re.compile(r"\b(?:ca|St|Ste|Dr|Mt|Gen|Col|Maj|Lt|Sgt|Jr|Sr|No|vs|approx|est|incl|etc|Mr|Mrs)\.$")
 _NUMBER = re.compile(r"\d[\d,.]*")
 _UNWANTED = re.compile(r"https?://|www\.|@|\[s\]|\[m\]|_{2,}|World Factbook")
 
@@ -81,9 +75,7 @@ def factbook_passages(entries: Sequence[FactbookEntry]) -> list[Passage]:
     A sentence that the Factbook repeats is kept once; one that it repeats with other figures or names (four
     times or more) is boilerplate and left out.
     """
-    names = sorted(
-        {entry.name for entry in entries if len(entry.name) > 3}, key=lambda name: (-len(name), name)
-    )
+    names = sorted({entry.name for entry in entries if len(entry.name) > 3}, key=lambda name: (-len(name), name))
     any_name = re.compile("|".join(re.escape(name) for name in names) or "(?!)")
     fields = [
         (entry, section, field, _clauses(html_text))
@@ -91,9 +83,7 @@ def factbook_passages(entries: Sequence[FactbookEntry]) -> list[Passage]:
         for section, field, html_text in _prose_fields(entry)
     ]
     shapes = Counter(
-        shape
-        for _, _, _, clauses in fields
-        for shape in {_shape(clause.text, any_name) for clause in clauses}
+        shape for _, _, _, clauses in fields for shape in {_shape(clause.text, any_name) for clause in clauses}
     )
     seen: set[str] = set()
     passages = []
