@@ -86,7 +86,6 @@ class Learning:
     chart: Curve | None
     rows: list[CurveRow]
     steps: int
-    seconds: float | None
     tokens: float | None
 
 
@@ -267,6 +266,5 @@ def _learning(training: Mapping[str, Any] | None) -> Learning | None:
         chart=curve([row.step for row in rows], [row.loss for row in rows]),
         rows=thin(rows, CURVE_ROWS),
         steps=training.get("steps") or int(rows[-1].step),
-        seconds=training.get("seconds"),
         tokens=training.get("tokens"),
     )

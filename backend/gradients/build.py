@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from backend.core.artifacts import Home, artifact_id, is_finished, seal
 from backend.core.errors import UserError
-from backend.core.files import read_json
+from backend.core.files import atomic_file, read_json
 from backend.gradients.encoder import GradientEncoder, backward_at_layers, output_head
 from backend.gradients.layers import LayerSelection, TrackedLayer, select_layers
 from backend.gradients.projections import (
@@ -354,10 +354,8 @@ def _save_second_moments(path: Path, moments: Mapping[str, FactoredSecondMoment]
     for name, moment in moments.items():
         tensors[f"{name}.row"] = moment.row.float().contiguous()
         tensors[f"{name}.col"] = moment.col.float().contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, part)
-    part.replace(path)
+    with atomic_file(path) as stream:
+        stream.write(save(tensors))
 
 
 def _load_second_moments(path: Path) -> dict[str, FactoredSecondMoment]:

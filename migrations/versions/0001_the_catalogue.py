@@ -109,9 +109,7 @@ def upgrade() -> None:
         sa.Column("aliases", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("frequency", sa.Integer(), nullable=True),
         sa.Column("bucket", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["query_set_id"], ["query_sets.id"], name=op.f("fk_prompts_query_set_id_query_sets")
-        ),
+        sa.ForeignKeyConstraint(["query_set_id"], ["query_sets.id"], name=op.f("fk_prompts_query_set_id_query_sets")),
         sa.PrimaryKeyConstraint("pk", name=op.f("pk_prompts")),
         sa.UniqueConstraint("query_set_id", "position", name=op.f("uq_prompts_query_set_id_position")),
         sa.UniqueConstraint("query_set_id", "query_id", name=op.f("uq_prompts_query_set_id_query_id")),
@@ -131,9 +129,7 @@ def upgrade() -> None:
         sa.Column("manifest", sa.JSON(none_as_null=True), nullable=False),
         sa.ForeignKeyConstraint(["corpus_id"], ["corpora.id"], name=op.f("fk_runs_corpus_id_corpora")),
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], name=op.f("fk_runs_model_id_models")),
-        sa.ForeignKeyConstraint(
-            ["query_set_id"], ["query_sets.id"], name=op.f("fk_runs_query_set_id_query_sets")
-        ),
+        sa.ForeignKeyConstraint(["query_set_id"], ["query_sets.id"], name=op.f("fk_runs_query_set_id_query_sets")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
     )
     op.create_index(op.f("ix_runs_method"), "runs", ["method"])
@@ -162,9 +158,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("value", sa.Double(), nullable=False),
         sa.Column("n", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["run_id"], ["runs.id"], name=op.f("fk_metrics_run_id_runs"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_metrics_run_id_runs"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run_id", "task", "bucket", "name", name=op.f("pk_metrics")),
     )
     op.create_table(
@@ -210,9 +204,7 @@ def upgrade() -> None:
         sa.Column("score", sa.Double(), nullable=False),
         sa.Column("percentile", sa.Double(), nullable=False),
         sa.Column("tail_patch", sa.Double(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["passage_pk"], ["passages.pk"], name=op.f("fk_ranked_passages_passage_pk_passages")
-        ),
+        sa.ForeignKeyConstraint(["passage_pk"], ["passages.pk"], name=op.f("fk_ranked_passages_passage_pk_passages")),
         sa.ForeignKeyConstraint(
             ["ranking_pk"],
             ["rankings.pk"],

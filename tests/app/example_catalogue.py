@@ -90,7 +90,6 @@ def training() -> dict[str, Any]:
         "checkpoints": [400, 800, 1200],
         "steps": 1200,
         "tokens": 4_915_200,
-        "seconds": 742.0,
     }
     return {"curve": curve, **rest}
 

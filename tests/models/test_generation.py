@@ -178,6 +178,7 @@ def test_text_ends_at_line_or_sentence(text: str, one_sentence: bool, kept: str 
 def test_right_answers_begin_with_the_completion_as_whole_words(completion: str, answer: str, right: bool) -> None:
     assert is_correct(Query("q", "facts", "p", completion), answer) is right
     assert is_correct(Query("q", "open-generation", "p", completion), answer) is None
+    assert is_correct(Query("q", "wrong-predictions", "p", completion), answer) is (False if right else None)
 
 
 def test_wrong_config_is_refused() -> None:
