@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -17,6 +18,17 @@ from backend.core.errors import UserError
 if TYPE_CHECKING:
     from backend.pipeline.workspace import Workspace
     from backend.settings import Settings
+
+FREE_SPACE = "Free some space and run the same command again: finished parts are kept."
+CHOOSE_ANOTHER = "Choose a folder that you may write to, with --home."
+SYSTEM_ERRORS = {
+    errno.ENOSPC: FREE_SPACE,
+    errno.EDQUOT: FREE_SPACE,
+    errno.EACCES: CHOOSE_ANOTHER,
+    errno.EPERM: CHOOSE_ANOTHER,
+    errno.EROFS: CHOOSE_ANOTHER,
+}
+"""Errors of the system that the user can mend, and how."""
 
 app = typer.Typer(
     help="See which training examples stand behind a language model's outputs.",
@@ -252,7 +264,7 @@ def _catalogue(home: Path | None) -> Any:
     from backend.catalogue.database import migrate, open_catalogue
 
     settings = settings_for(home)
-    if settings.database_url is None and not settings.home.is_dir():
+    if not settings.database_url and not settings.home.is_dir():
         raise UserError(f"There is no home {settings.home.absolute()}.", "Run `proponent demo` or import a corpus.")
     engine = open_catalogue(settings)
     migrate(engine)
@@ -267,6 +279,11 @@ def main() -> None:
         app(prog_name="proponent")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in SYSTEM_ERRORS:
+            raise
+        print(f"error: {error}. {SYSTEM_ERRORS[error.errno]}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("Interrupted: the same command goes on where it was.", file=sys.stderr)

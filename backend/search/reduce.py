@@ -7,6 +7,7 @@ are broken by passage id.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,8 @@ def reduce_scores(
         matrix_scales=np.ones(queries, np.float32) if keep_matrix else None,
     )
     with tempfile.TemporaryFile(dir=spool_folder) as spool:
-        spool.truncate(max(1, queries * count * 4))
+        # Reserved, not just sized: writing to a memory map on a full disk would end the process without a word.
+        os.posix_fallocate(spool.fileno(), 0, max(1, queries * count * 4))
         matrix = np.memmap(spool, dtype=np.float32, mode="r+", shape=(queries, count))
         for tile in scorer.tiles():
             if not np.isfinite(tile.scores).all():

@@ -122,3 +122,20 @@ def test_skipped_layers_are_named():
     assert "lm_head (Linear)" in selection.skipped
     assert "model.embed_tokens (Embedding)" in selection.skipped
     assert len(selection.tracked) == 14
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_rows_on_cuda_are_those_of_the_cpu():
+    model = tiny_llama()
+    layers = select_layers(model).tracked
+    ones = {layer.name: FactoredSecondMoment(torch.ones(layer.outputs), torch.ones(layer.inputs)) for layer in layers}
+    projections = layer_projections(layers, ProjectionConfig(5), ones)
+    ids = torch.randint(0, VOCABULARY, (3, 9), generator=torch.Generator().manual_seed(2))
+    mask = torch.arange(9)[None].expand(3, -1) >= 1
+    moved = copy.deepcopy(model).cuda()
+    on_cpu = GradientEncoder(model, layers, projections).encode(ids, mask)
+    on_cuda = GradientEncoder(moved, select_layers(moved).tracked, projections, "cuda").encode(ids, mask)
+    for name in ("raw", "v"):
+        scale = on_cpu.rows[name].abs().max().item()
+        torch.testing.assert_close(on_cuda.rows[name].cpu(), on_cpu.rows[name], rtol=1e-3, atol=1e-4 * scale)

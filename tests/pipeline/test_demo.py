@@ -15,6 +15,7 @@ import pytest
 from backend.catalogue.database import open_catalogue, read_session
 from backend.catalogue.models import Output, Prompt, Ranking, Run
 from backend.core.artifacts import Home, read_manifest
+from backend.core.files import read_jsonl
 from backend.core.metrics import BUCKETS
 from backend.core.records import TASKS
 from backend.gradients.store import GradientStore
@@ -85,13 +86,11 @@ def test_trackstar_of_the_real_store_is_its_definition(tiny_demo):
     passages, queries = store.values("v"), asked.values("v")
     folder = home.folder("run", run.id)
     facts = json.loads((folder / "query_facts.json").read_text())
-    tasks = [
-        json.loads(line)["task"] for line in (home.folder("queries", run.inputs["queries"]) / "queries.jsonl").open()
-    ]
+    tasks = [row["task"] for row in read_jsonl(home.folder("queries", run.inputs["queries"]) / "queries.jsonl")]
     spans = [layer.span for layer in store.plan.layers]
 
     def second_moments(rows: np.ndarray) -> list[np.ndarray]:
-        return [sum(np.outer(row[span], row[span]) for row in rows) / len(rows) for span in spans]
+        return [np.einsum("ni,nj->ij", rows[:, span], rows[:, span]) / len(rows) for span in spans]
 
     train, evaluation = second_moments(passages), second_moments(queries[[task == "facts" for task in tasks]])
     weight = crossing_lambda(train, evaluation, store.plan.dims // 64)
