@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,13 +21,11 @@ if TYPE_CHECKING:
     from backend.settings import Settings
 
 FREE_SPACE = "Free some space and run the same command again: finished parts are kept."
-CHOOSE_ANOTHER = "Choose a folder that you may write to, with --home."
+CHECK_PATH = "Check this path and your permissions; --home chooses another home."
 SYSTEM_ERRORS = {
     errno.ENOSPC: FREE_SPACE,
     errno.EDQUOT: FREE_SPACE,
-    errno.EACCES: CHOOSE_ANOTHER,
-    errno.EPERM: CHOOSE_ANOTHER,
-    errno.EROFS: CHOOSE_ANOTHER,
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST), CHECK_PATH),
 }
 """Errors of the system that the user can mend, and how."""
 
@@ -54,12 +53,32 @@ ModelOption = Annotated[
 RankOption = Annotated[int, typer.Option(min=1, max=512, help="Columns of a projection on each side (p).")]
 
 
+class Dtype(StrEnum):
+    """Number formats of a store."""
+
+    float16 = "float16"
+    float32 = "float32"
+
+
 def settings_for(home: Path | None) -> Settings:
     """The process's settings, with ``--home`` over PROPONENT_HOME."""
+    from pydantic import ValidationError
+
     from backend.settings import get_settings
 
-    settings = get_settings()
+    try:
+        settings = get_settings()
+    except ValidationError as error:
+        problems = "; ".join(f"PROPONENT_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise UserError(problems, "docs/reference/settings.md lists the settings.") from error
     return settings if home is None else settings.model_copy(update={"home": home})
+
+
+def existing_home(settings: Settings) -> Path:
+    """The home's folder; raises UserError where there is none."""
+    if not settings.home.is_dir():
+        raise UserError(f"There is no home {settings.home.absolute()}.", "Run `proponent demo` or import a corpus.")
+    return settings.home
 
 
 @contextmanager
@@ -138,6 +157,10 @@ def encode(
     model: ModelOption = None,
     rank: RankOption = 12,
     seed: Annotated[int, typer.Option(help="Of the projections.")] = 0,
+    dtype: Annotated[Dtype, typer.Option(help="Of the stored rows.")] = Dtype.float16,
+    context: Annotated[
+        int | None, typer.Option(min=2, help="Most tokens of a passage, for a model that is loaded now.")
+    ] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -145,7 +168,7 @@ def encode(
     from backend.pipeline.own_data import encode_corpus
 
     with workspace(home, "encode") as work:
-        result = encode_corpus(work, corpus, model, rank, seed)
+        result = encode_corpus(work, corpus, model, rank, seed, dtype.value, context)
     report(result, json_, f"store {result['store']}: {result['rows']:,} rows of {result['dims']:,} dimensions")
 
 
@@ -212,7 +235,7 @@ def verify(
     from backend.core.artifacts import Home
     from backend.pipeline.verification import verify_home
 
-    result = verify_home(Home(settings_for(home).home.absolute()), artifact or [])
+    result = verify_home(Home(existing_home(settings_for(home)).absolute()), artifact or [])
     lines = [*result["problems"], f"{result['verified']} artifacts verified, {len(result['problems'])} problems"]
     report(result, json_, "\n".join(lines))
     if result["problems"]:
@@ -264,8 +287,8 @@ def _catalogue(home: Path | None) -> Any:
     from backend.catalogue.database import migrate, open_catalogue
 
     settings = settings_for(home)
-    if not settings.database_url and not settings.home.is_dir():
-        raise UserError(f"There is no home {settings.home.absolute()}.", "Run `proponent demo` or import a corpus.")
+    if not settings.database_url:
+        existing_home(settings)
     engine = open_catalogue(settings)
     migrate(engine)
     return engine
@@ -274,6 +297,9 @@ def _catalogue(home: Path | None) -> Any:
 def main() -> None:
     """Entry point: a user's error is one line on stderr and exit code 1."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if threads := os.environ.get("PROPONENT_THREADS", "").lstrip("0"):
+        for library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(library, threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
         app(prog_name="proponent")

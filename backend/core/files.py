@@ -21,9 +21,9 @@ Json = Any
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open ``path`` for writing; it appears only when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as stream:
             yield stream
             stream.flush()
@@ -94,8 +94,13 @@ def read_jsonl(path: Path) -> Iterator[Json]:
 
 def save_array(path: Path, array: np.ndarray) -> None:
     """Write a ``.npy`` file atomically."""
+    if array.dtype.hasobject:
+        raise ValueError("arrays of objects are not stored")
+    contiguous = np.ascontiguousarray(array)
     with atomic_file(path) as stream:
-        np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
+        # np.save's own way of writing to a file loses the system's error number, and so a full disk's name.
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(contiguous))
+        stream.write(contiguous.reshape(-1).view(np.uint8).data)
 
 
 def load_array(path: Path) -> np.ndarray:

@@ -14,15 +14,21 @@ DAMPING_FACTOR = 0.1
 
 
 class Preconditioner:
-    """Holds ``K^(1/2) = Q (s + damping)^(-1/2)`` for each layer, Q and s the eigenvectors and eigenvalues of R."""
+    """Holds ``K^(1/2) = Q (s + damping)^(-1/2)`` for each layer, Q and s the eigenvectors and eigenvalues of R.
+
+    A layer in which no example has any gradient has no R to invert; it is left out (K = 0 there).
+    """
 
     def __init__(self, blocks: Blocks, layers: Sequence[LayerSlice], damping_factor: float = DAMPING_FACTOR) -> None:
         self.layers = tuple(layers)
         self._roots = []
         for block in blocks:
             eigenvalues, eigenvectors = np.linalg.eigh(block)
-            damping = max(damping_factor * float(eigenvalues.mean()), np.finfo(np.float64).tiny)
-            self._roots.append(eigenvectors / np.sqrt(np.maximum(eigenvalues, 0.0) + damping))
+            mean = float(eigenvalues.mean())
+            if mean <= np.finfo(np.float32).tiny:
+                self._roots.append(np.zeros_like(eigenvectors))
+                continue
+            self._roots.append(eigenvectors / np.sqrt(np.maximum(eigenvalues, 0.0) + damping_factor * mean))
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
         """K phi for rows (n, dims) float64."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from backend.core.artifacts import Home, artifact_id, is_finished, seal
-from backend.core.errors import UserError
+from backend.core.errors import CorruptArtifact, UserError
 from backend.core.files import atomic_file, read_json
 from backend.gradients.encoder import GradientEncoder, backward_at_layers, output_head
 from backend.gradients.layers import LayerSelection, TrackedLayer, select_layers
@@ -46,6 +46,9 @@ HEADROOM = 64.0
 
 Progress = Callable[[int, int, str], None]
 """(done, total, message), in tokens."""
+
+Announce = Callable[[str, int], None]
+"""(estimate in words, bytes on disk), before the long part."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def build_passage_store(
     read_examples: Callable[[], tuple[Sequence[Example], Sequence[str]]],
     config: EncodeConfig,
     progress: Progress,
-    announce: Callable[[str], None] = lambda estimate: None,
+    announce: Announce = lambda text, needed: None,
 ) -> str:
     """Encode a corpus; returns the store's id. A no-op, model and corpus unread, where the store is finished.
 
@@ -156,7 +159,7 @@ class _Build:
         examples: Sequence[Example],
         config: EncodeConfig,
         progress: Progress,
-        announce: Callable[[str], None] = lambda estimate: None,
+        announce: Announce = lambda text, needed: None,
     ) -> None:
         self.folder, self.inputs, self.model = folder, inputs, model
         self.examples, self.config, self.progress, self.announce = examples, config, progress, announce
@@ -180,7 +183,10 @@ class _Build:
             self._make_plan(encoder, projections).write(self.folder)
         plan = StorePlan.read(self.folder)
         tokens = sum(self.lengths)
+        self._check_plan(plan, projections)
         missing = missing_shards(self.folder, plan)
+        if len(missing) < len(plan.shards):
+            self.announce(f"{len(plan.shards) - len(missing)} of {len(plan.shards)} shards are there already.", 0)
         done = tokens - sum(sum(self.lengths[slice(*plan.shards[index])]) for index in missing)
         for index in missing:
             done = self._encode_shard(encoder, plan, index, done, tokens)
@@ -212,6 +218,15 @@ class _Build:
             known_hashes=hashes,
         )
 
+    def _check_plan(self, plan: StorePlan, projections: Mapping[str, Sequence[LayerProjection]]) -> None:
+        """Refuse to go on with shards that other projections made (another numpy, or a damaged V)."""
+        for name in ROW_SETS:
+            if plan.fingerprint[f"projection_{name}"] != fingerprint(projections[name]):
+                raise CorruptArtifact(
+                    f"The unfinished store {self.folder} was begun with other projections.",
+                    "Delete its folder and encode again.",
+                )
+
     def _second_moments(self) -> dict[str, FactoredSecondMoment]:
         """V from the optimizer, or estimated over a sample of the corpus where there is no optimizer state."""
         if self.model.optimizer_state is not None:
@@ -223,9 +238,14 @@ class _Build:
         model = self.model.model.to(self.model.device).eval().requires_grad_(False)
         head = output_head(model, torch.device(self.model.device))
 
+        batch = np.empty(0, np.int64)
+
         def collect(index: int, x_BTI: Tensor, d_BTO: Tensor) -> None:
-            for x_TI, d_TO in zip(x_BTI, d_BTO, strict=True):
-                estimate.add(layers[index].name, (d_TO.mT @ x_TI).unsqueeze(0))
+            for row, x_TI, d_TO in zip(batch, x_BTI, d_BTO, strict=True):
+                gradient_OI = d_TO.mT @ x_TI
+                if not gradient_OI.isfinite().all():
+                    raise self._not_finite(int(row))
+                estimate.add(layers[index].name, gradient_OI)
 
         for batch in self._sample_batches():
             backward_at_layers(model, head, layers, *self._tensors(batch), collect)
@@ -273,7 +293,8 @@ class _Build:
         row_bytes = 2 * len(ROW_SETS) * (slices[-1].start + slices[-1].dims)
         self.announce(
             f"{len(self.lengths):,} passages, {sum(self.lengths):,} tokens: about {seconds:.0f} s, "
-            f"{len(self.lengths) * row_bytes / 1e6:,.0f} MB on disk."
+            f"{len(self.lengths) * row_bytes / 1e6:,.0f} MB on disk.",
+            len(self.lengths) * row_bytes,
         )
         target = FP16_MAX / HEADROOM
         return {
@@ -324,14 +345,17 @@ class _Build:
         bad = np.flatnonzero(~(peaks <= limit))
         if not len(bad):
             return
-        example = self.examples[int(positions[bad[0]])]
-        if np.isfinite(peaks[bad[0]]):
-            raise UserError(
-                f"The gradient of {example.id!r} is too large for fp16 ({peaks[bad[0]]:.3g} after scaling).",
-                "Leave the passage out, or encode with dtype float32.",
-            )
+        row, peak = int(positions[bad[0]]), peaks[bad[0]]
+        if not np.isfinite(peak):
+            raise self._not_finite(row)
         raise UserError(
-            f"The gradient of {example.id!r} is not a finite number.",
+            f"The gradient of {self.examples[row].id!r} is too large for fp16 ({peak:.3g} after scaling).",
+            "Leave the passage out, or encode with --dtype float32.",
+        )
+
+    def _not_finite(self, row: int) -> UserError:
+        return UserError(
+            f"The gradient of {self.examples[row].id!r} is not a finite number.",
             "Check the model's weights and this passage; leave the passage out to go on.",
         )
 

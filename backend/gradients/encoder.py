@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from backend.core.errors import UserError
 from backend.gradients.layers import TrackedLayer
 from backend.gradients.projections import LayerProjection
 
@@ -116,7 +117,7 @@ def backward_at_layers(
 
     Returns the losses (B,), summed over the targets, in nats.
     """
-    with _hooks(model, layers, collect), torch.enable_grad():
+    with _hooks(model, layers, _by_example(layers, ids_BT.shape, collect)), torch.enable_grad():
         if head is None:
             logits = model(input_ids=ids_BT, use_cache=False).logits[:, :-1].float()
             token_losses = functional.cross_entropy(logits.mT, ids_BT[:, 1:], reduction="none")
@@ -127,6 +128,24 @@ def backward_at_layers(
         losses, gradient_BTH = head_backward(head, hidden_BTH.detach(), ids_BT, target_mask_BT)
         hidden_BTH.backward(gradient_BTH)
         return losses
+
+
+def _by_example(
+    layers: Sequence[TrackedLayer], shape: torch.Size, collect: Callable[[int, Tensor, Tensor], None]
+) -> Callable[[int, Tensor, Tensor], None]:
+    """Give flattened (B x T, width) activations their batch dimension back; some models flatten before their MLP."""
+
+    def reshaped(index: int, x: Tensor, d: Tensor) -> None:
+        if x.dim() == 2 and len(x) == shape.numel():
+            x, d = x.unflatten(0, shape), d.unflatten(0, shape)
+        if x.dim() != 3 or len(x) != shape[0]:
+            raise UserError(
+                f"Layer {layers[index].name!r} gets inputs of shape {tuple(x.shape)}, not one for each token.",
+                "Models with such layers (mixtures of experts, for one) are not supported.",
+            )
+        collect(index, x, d)
+
+    return reshaped
 
 
 def head_backward(head: nn.Linear, hidden_BTH: Tensor, ids_BT: Tensor, target_mask_BT: Tensor) -> tuple[Tensor, Tensor]:

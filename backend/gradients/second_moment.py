@@ -18,6 +18,9 @@ from backend.gradients.layers import TrackedLayer
 EPSILON = 1e-30
 """Floor under V, as in Adafactor."""
 
+SILENT_SHARE = 1e-3
+"""Floor under an estimated row or column mean, as a share of their mean."""
+
 
 @dataclass(frozen=True)
 class FactoredSecondMoment:
@@ -51,7 +54,7 @@ def from_optimizer_state(
         else:
             raise UserError(
                 f"The optimizer state has no second moment for layer {layer.name!r}.",
-                "Encode without it: the second moment is then estimated from the corpus.",
+                "Give the model's folder with --model: without that state, V is estimated from the corpus.",
             )
         moments[layer.name] = (
             FactoredSecondMoment(row=col, col=row) if layer.transposed else FactoredSecondMoment(row, col)
@@ -71,15 +74,23 @@ class SecondMomentEstimate:
         self._row = {layer.name: torch.zeros(layer.outputs, dtype=torch.float64) for layer in layers}
         self._col = {layer.name: torch.zeros(layer.inputs, dtype=torch.float64) for layer in layers}
 
-    def add(self, name: str, gradients_BOI: Tensor) -> None:
-        """Add a batch of exact gradients (batch, outputs, inputs) of one layer."""
-        squared = gradients_BOI.square()
-        self._row[name] += squared.mean(dim=2).sum(dim=0).double().cpu()
-        self._col[name] += squared.mean(dim=1).sum(dim=0).double().cpu()
+    def add(self, name: str, gradient_OI: Tensor) -> None:
+        """Add one example's exact gradient (outputs, inputs) of one layer."""
+        squared = gradient_OI.square()
+        self._row[name] += squared.mean(dim=1).double().cpu()
+        self._col[name] += squared.mean(dim=0).double().cpu()
 
     def result(self) -> dict[str, FactoredSecondMoment]:
-        """The means over all examples added so far."""
+        """The means over all examples added so far.
+
+        A unit that was silent in all of them is given a small share of the mean, or the first example that wakes it
+        would be scaled beyond any number format.
+        """
         return {
-            name: FactoredSecondMoment(self._row[name] / self.examples, self._col[name] / self.examples)
-            for name in self._row
+            name: FactoredSecondMoment(_floored(self._row[name] / self.examples), _floored(col / self.examples))
+            for name, col in self._col.items()
         }
+
+
+def _floored(means: Tensor) -> Tensor:
+    return means.clamp_min(float(means.mean()) * SILENT_SHARE)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from backend.core.errors import UserError
 from backend.curvature.preconditioner import Preconditioner
 from backend.gradients.store import GradientStore
 from backend.search.scoring import ProjectedScorer
@@ -52,5 +53,11 @@ def projected_scorer(
             vectors[mine] /= np.where(lengths > 0, lengths, 1.0)[:, None]
         if geometry.unit_passages:
             norms[index] = geometry.preconditioner.store_norms(store, row_set)
+            if not np.isfinite(norms[index]).all():
+                row = int(np.flatnonzero(~np.isfinite(norms[index]))[0])
+                raise UserError(
+                    f"The norm of row {row} of store {store.folder.name} is not a finite number.",
+                    "Check the store with `proponent verify`.",
+                )
     vectors *= store.plan.scale_vector(row_set)
     return ProjectedScorer(store, row_set, vectors, norms, members), norms.astype(np.float32)

@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from backend.core.artifacts import Home, artifact_id, is_finished, read_manifest, seal
 from backend.core.errors import InputError, UserError
-from backend.core.files import atomic_file, sha256_of
+from backend.core.files import atomic_file, canonical_json, sha256_of
 from backend.core.tokenizer import TOKENIZER, TextTokenizer, Tokenization
 from backend.models.checkpoints import (
     OPTIMIZER,
@@ -223,10 +223,15 @@ def _context(model: PreTrainedModel, asked: int | None) -> int:
 
 
 def _content_hash(model: PreTrainedModel, tokenizer: TextTokenizer) -> str:
+    """Of all that the model computes with: tokenizer, configuration, weights and buffers."""
     digest = hashlib.sha256(tokenizer.fingerprint_hash.encode())
-    for name, parameter in model.named_parameters():
+    settings = model.config.to_dict()
+    for about in ("_name_or_path", "transformers_version"):
+        settings.pop(about, None)
+    digest.update(canonical_json(settings).encode())
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         digest.update(name.encode())
-        digest.update(parameter.detach().contiguous().numpy().data)
+        digest.update(tensor.detach().contiguous().numpy().data)
     return digest.hexdigest()
 
 

@@ -65,7 +65,13 @@ def train_on(work: Workspace, corpus_id: str | None, config: TrainingConfig) -> 
 
 
 def encode_corpus(
-    work: Workspace, corpus_id: str | None, model: str | None, rank: int = 12, seed: int = 0
+    work: Workspace,
+    corpus_id: str | None,
+    model: str | None,
+    rank: int = 12,
+    seed: int = 0,
+    dtype: str = "float16",
+    context: int | None = None,
 ) -> dict[str, Any]:
     """Store the gradients of a corpus under a model: one trained on it, or one that is loaded now."""
     from backend.gradients.build import EncodeConfig
@@ -75,8 +81,8 @@ def encode_corpus(
     corpus_id = corpus_id or work.newest("corpus", IMPORT_FIRST)
     work.reporter.plan([("encode", "Storing the passages' gradients")])
     with work.reporter.stage("encode", "tokens") as report:
-        model_id = _model_for(work, corpus_id, model)
-        config = EncodeConfig(projection=ProjectionConfig(rank, seed))
+        model_id = _model_for(work, corpus_id, model, context)
+        config = EncodeConfig(projection=ProjectionConfig(rank, seed), dtype=dtype)
         store_id = stages.encode_passages(work, model_id, corpus_id, config, report)
     manifest = read_manifest(work.folder("store", store_id))
     return {
@@ -143,17 +149,17 @@ def _query_sets(work: Workspace, corpus_id: str, chosen: Sequence[str] | None) -
 
 
 def _models_of(work: Workspace, corpus_id: str) -> list[str]:
-    """Models trained on a corpus, and models that its stores were made with."""
-    trained = [
+    """Models trained on a corpus, and models that its stores were made with, oldest first."""
+    stores = [read_manifest(work.home.folder("store", store_id)) for store_id in work.home.finished("store")]
+    encoded_with = {store.inputs["model"] for store in stores if store.inputs["corpus"] == corpus_id}
+    return [
         model_id
         for model_id in work.home.finished("model")
-        if read_manifest(work.home.folder("model", model_id)).inputs["corpus"] == corpus_id
+        if model_id in encoded_with or read_manifest(work.home.folder("model", model_id)).inputs["corpus"] == corpus_id
     ]
-    stores = [read_manifest(work.home.folder("store", store_id)) for store_id in work.home.finished("store")]
-    return [*trained, *(str(store.inputs["model"]) for store in stores if store.inputs["corpus"] == corpus_id)]
 
 
-def _model_for(work: Workspace, corpus_id: str, model: str | None) -> str:
+def _model_for(work: Workspace, corpus_id: str, model: str | None, context: int | None = None) -> str:
     """Id of a model: given by id, loaded from a folder or hub now, or the newest of the corpus."""
     from backend.models.loading import register_model
 
@@ -167,7 +173,7 @@ def _model_for(work: Workspace, corpus_id: str, model: str | None) -> str:
         return known[-1]
     if model not in work.home.finished("model"):
         work.reporter.say(f"Loading {model} ...")
-        model = register_model(work.home, model)
+        model = register_model(work.home, model, context=context, command=f"proponent encode --model {model}")
     work.catalogue("model", model)
     return model
 

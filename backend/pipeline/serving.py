@@ -71,15 +71,15 @@ def web_process(settings: Settings) -> Iterator[WebProcess]:
 
     Raises UserError where the port is taken or the server does not answer.
     """
-    _check_port(settings)
+    port = _check_port(settings)
     reading, writing = os.pipe()
     command = [sys.executable, "-m", "backend.cli", "serve", "--no-worker"]
-    command += ["--host", settings.host, "--port", str(settings.port)]
+    command += ["--host", settings.host, "--port", str(port)]
     command += ["--home", str(settings.home.absolute()), "--parent-pipe", str(reading)]
     process = subprocess.Popen(command, pass_fds=[reading], env={**os.environ, "OMP_NUM_THREADS": "1"})
     os.close(reading)
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
-    web = WebProcess(f"http://{shown}:{settings.port}/", process)
+    web = WebProcess(f"http://{shown}:{port}/", process)
     try:
         _wait_for(web)
         print(f"Browse at {web.url}", file=sys.stderr, flush=True)
@@ -103,12 +103,14 @@ def _wait_for(web: WebProcess) -> None:
     raise UserError(f"The web server did not answer at {web.url} within {START_SECONDS} s.", "See its log above.")
 
 
-def _check_port(settings: Settings) -> None:
+def _check_port(settings: Settings) -> int:
+    """The port to listen on, a free one for 0; raises UserError where it is taken."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))
+            return int(probe.getsockname()[1])
         except OSError as error:
             raise UserError(
                 f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}).",

@@ -101,6 +101,11 @@ def make_wrong_predictions(work: Workspace, outputs_id: str) -> str | None:
 def encode_passages(work: Workspace, model_id: str, corpus_id: str, config: EncodeConfig, report: Report) -> str:
     """Store the projected gradients of a whole corpus, both row sets in one pass."""
     torch.set_num_threads(work.threads)
+
+    def announce(estimate: str, disk_bytes: int) -> None:
+        work.reporter.say(estimate)
+        work.require_disk(disk_bytes)
+
     return build_passage_store(
         work.home,
         model_id,
@@ -109,7 +114,7 @@ def encode_passages(work: Workspace, model_id: str, corpus_id: str, config: Enco
         lambda: _passage_examples(work, model_id, corpus_id),
         config,
         report,
-        work.reporter.say,
+        announce,
     )
 
 
@@ -190,8 +195,8 @@ def _passage_examples(work: Workspace, model_id: str, corpus_id: str) -> tuple[l
     truncated = [p.id for p, e in zip(passages, encoded, strict=True) if e.truncated]
     if truncated:
         work.reporter.say(
-            f"{len(truncated)} passages are longer than the model's context of "
-            f"{tokenizer.tokenization.context} tokens: only their beginning is encoded (first: {truncated[0]!r})."
+            f"{len(truncated)} passages are longer than {tokenizer.tokenization.context} tokens: only their "
+            f"beginning is encoded (first: {truncated[0]!r})."
         )
     return examples, truncated
 

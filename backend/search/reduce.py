@@ -80,6 +80,7 @@ def reduce_scores(
         # Reserved, not just sized: writing to a memory map on a full disk would end the process without a word.
         os.posix_fallocate(spool.fileno(), 0, max(1, queries * count * 4))
         matrix = np.memmap(spool, dtype=np.float32, mode="r+", shape=(queries, count))
+        scored = 0
         for tile in scorer.tiles():
             if not np.isfinite(tile.scores).all():
                 _, bad = np.argwhere(~np.isfinite(tile.scores))[0]
@@ -88,7 +89,8 @@ def reduce_scores(
                     "Check the gradient store with `proponent verify`.",
                 )
             matrix[tile.queries, tile.passages] = tile.scores
-            progress((tile.queries.stop - 1) * count + tile.passages.stop, queries * count)
+            scored += tile.scores.size
+            progress(scored, queries * count)
         for query in range(queries):
             _reduce_row(result, scorer, query, np.array(matrix[query]), tie_order)
     return result

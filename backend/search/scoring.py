@@ -53,6 +53,7 @@ class RowScorer:
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self._last: tuple[int, np.ndarray] | None = None
 
     def row(self, query: int) -> np.ndarray:
         """Scores of all passages for one query, float64."""
@@ -65,8 +66,10 @@ class RowScorer:
             yield Tile(slice(query, query + 1), slice(0, len(row)), row[None])
 
     def exact(self, query: int, passages: np.ndarray) -> np.ndarray:
-        """Scores of some passages for one query."""
-        return self.row(query)[passages]
+        """Scores of some passages for one query; asked for proponents, then opponents, its row is made once."""
+        if self._last is None or self._last[0] != query:
+            self._last = query, self.row(query)
+        return self._last[1][passages]
 
 
 class ProjectedScorer:

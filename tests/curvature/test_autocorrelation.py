@@ -82,3 +82,16 @@ def test_a_layer_too_wide_for_r_is_refused_with_the_reason():
     layers = [LayerSlice("huge", 0, 100, 100)]
     with pytest.raises(UserError, match="'huge' has 10000 projected dimensions"):
         rows_autocorrelation(np.zeros((1, 10_000)), layers)
+
+
+def test_a_layer_without_any_gradient_is_left_out(tmp_path):
+    data = rows(60, 6)
+    data[:, LAYERS[1].span] = 0
+    store = write_store(tmp_path / "s", data)
+    preconditioner = Preconditioner(rows_autocorrelation(data, LAYERS), LAYERS)
+    norms = preconditioner.store_norms(store, "raw")
+    assert np.isfinite(norms).all()
+    assert (norms > 0).all()
+    query = np.ones((1, DIMS))
+    assert (preconditioner.apply(query)[:, LAYERS[1].span] == 0).all()
+    assert np.abs(preconditioner.apply(query)).max() < 1e6

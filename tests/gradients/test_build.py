@@ -115,6 +115,41 @@ def test_a_gradient_that_is_not_finite_names_the_passage(tmp_path):
         build(Home(tmp_path), given, model=model, state=_even_state(model))
 
 
+def test_a_gradient_that_is_not_finite_is_found_while_v_is_estimated(tmp_path):
+    model = tiny_llama()
+    with torch.no_grad():
+        model.get_input_embeddings().weight[VOCABULARY - 1] = float("nan")
+    given = [
+        *(Example(f"fine-{i}", [1, 2, 3 + i], 1) for i in range(9)),
+        Example("broken", [1, VOCABULARY - 1, 3, 4], 1),
+    ]
+    with pytest.raises(UserError, match="'broken' is not a finite number"):
+        build(Home(tmp_path), given, model=model)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_unit_that_was_silent_while_v_was_estimated_does_not_overflow(tmp_path, monkeypatch):
+    """Only the sample's tokens feed V and the scales; a later passage wakes units that they left silent."""
+    model = tiny_gpt2()
+    model.transformer.h[0].mlp.act = torch.nn.ReLU()
+    with torch.no_grad():
+        model.transformer.h[0].mlp.c_fc.bias.fill_(-2.0)
+        model.transformer.wte.weight[VOCABULARY - 1] *= 3
+    monkeypatch.setattr("backend.gradients.build.CALIBRATION_EXAMPLES", 2)
+    given = [Example("a", [1, 2, 3], 1), Example("wakes", [1, VOCABULARY - 1, 3], 1), Example("b", [1, 2, 4], 1)]
+    store = build(Home(tmp_path), given, model=model)
+    assert np.isfinite(values(store, "v")).all()
+
+
+def test_going_on_with_other_projections_is_refused(tmp_path):
+    home, given = Home(tmp_path), examples()
+    store = build(home, given)
+    (store.folder / "MANIFEST.json").unlink()
+    (store.folder / "second_moment.safetensors").unlink()
+    with pytest.raises(CorruptArtifact, match="begun with other projections"):
+        build(home, given, state=_even_state(tiny_llama()))
+
+
 def test_a_gradient_too_large_for_fp16_names_the_passage(tmp_path, monkeypatch):
     monkeypatch.setattr("backend.gradients.build.HEADROOM", 1e-3)
     with pytest.raises(UserError, match=r"'passage-\d+' is too large for fp16"):

@@ -117,6 +117,28 @@ def test_a_layer_that_is_called_twice_adds_up_its_calls():
     torch.testing.assert_close(rows, want, rtol=1e-3, atol=1e-4 * want.abs().max().item())
 
 
+class Flattened(torch.nn.Module):
+    """An MLP that sees all tokens of a batch as one list, as some architectures' do."""
+
+    def __init__(self, mlp: torch.nn.Module) -> None:
+        super().__init__()
+        self.mlp = mlp
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.mlp(hidden.flatten(0, -2)).view(hidden.shape)
+
+
+def test_flattened_activations_get_their_examples_back():
+    model = tiny_llama()
+    plain, *_ = build(copy.deepcopy(model), 4)
+    for layer in model.model.layers:
+        layer.mlp = Flattened(layer.mlp)
+    flattened = GradientEncoder(model, select_layers(model).tracked, build(tiny_llama(), 4)[1])
+    ids = torch.randint(0, VOCABULARY, (3, 6), generator=torch.Generator().manual_seed(0))
+    mask = torch.arange(6)[None].expand(3, -1) >= 1
+    torch.testing.assert_close(flattened.encode(ids, mask).rows["raw"], plain.encode(ids, mask).rows["raw"])
+
+
 def test_skipped_layers_are_named():
     selection = select_layers(tiny_llama())
     assert "lm_head (Linear)" in selection.skipped

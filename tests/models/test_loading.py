@@ -9,10 +9,11 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from backend.core.artifacts import Home, read_manifest, verify
 from backend.core.errors import CorruptArtifact, InputError, MissingArtifact, UserError
 from backend.core.records import Query
-from backend.core.tokenizer import Tokenization
+from backend.core.tokenizer import TextTokenizer, Tokenization
 from backend.models.generation import completion_probabilities, greedy_answers
 from backend.models.loading import (
     LoadedModel,
+    _content_hash,
     load_model,
     load_pretrained,
     model_name,
@@ -93,6 +94,15 @@ def test_other_weights_of_the_same_name_are_another_model(home: Home, gpt2_folde
         assert register_model(home, gpt2_folder) != known
     finally:
         (gpt2_folder / "model.safetensors").write_bytes(before)
+
+
+def test_another_configuration_with_the_same_weights_is_another_model(home: Home, gpt2_folder: Path) -> None:
+    model = load_pretrained(gpt2_folder)
+    tokenizer = TextTokenizer((gpt2_folder / "tokenizer.json").read_text(), Tokenization(0, 0, 64))
+    before = _content_hash(model, tokenizer)
+    assert _content_hash(load_pretrained(gpt2_folder), tokenizer) == before
+    model.config.layer_norm_epsilon = 0.1
+    assert _content_hash(model, tokenizer) != before
 
 
 def test_missing_folder_and_folder_without_model_are_told(home: Home, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import urllib.request
 from pathlib import Path
 
@@ -117,13 +116,7 @@ def test_the_catalogue_can_be_lost(tiny_demo, tmp_path):
 
 
 def test_the_site_answers_before_there_is_anything(tmp_path):
-    settings = Settings(home=tmp_path / "home", port=_free_port())
+    settings = Settings(home=tmp_path / "home", port=0)
     with web_process(settings) as web, urllib.request.urlopen(web.url) as answer:
         assert answer.status == 200
         assert b"proponent demo" in answer.read()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from backend.core.artifacts import seal
+from backend.pipeline import own_data
+from backend.pipeline.workspace import Workspace
+from backend.settings import Settings
 from tests.command import proponent
 from tests.tiny_models import save_gpt2
 
@@ -105,6 +110,7 @@ def test_bad_corpora_are_refused_and_leave_nothing(tmp_path, content, said):
 
 def test_missing_things_are_named(tmp_path):
     home = tmp_path / "home"
+    (tmp_path / "a-file").touch()
     for arguments, said in (
         (["rank"], "corpus import"),
         (["train"], "corpus import"),
@@ -113,6 +119,8 @@ def test_missing_things_are_named(tmp_path):
         (["rank", "--method", "trakstar"], "Did you mean 'trackstar'"),
         (["verify", "nothing"], "no artifact 'nothing'"),
         (["evaluate", "lds"], "Known: retrieval"),
+        (["verify", "--home", str(tmp_path / "elsewhere")], "no home"),
+        (["status", "--home", str(tmp_path / "a-file" / "below")], "no home"),
     ):
         done = proponent(home, *arguments)
         assert done.returncode == 1, (arguments, done.stderr)
@@ -148,3 +156,26 @@ def test_a_second_command_in_the_same_home_is_refused(tmp_path):
         done = proponent(home, "demo", "--tiny", "--no-serve")
     assert done.returncode == 1
     assert f"process {os.getpid()}" in done.stderr.replace("\n", " ")
+
+
+def test_a_setting_that_is_none_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PROPONENT_LOG_LEVEL", "loud")
+    done = proponent(tmp_path, "status")
+    assert done.returncode == 1
+    assert "PROPONENT_LOG_LEVEL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_newest_model_of_a_corpus_is_taken(tmp_path):
+    """Also where an older one has been encoded and the newer one has not."""
+    with Workspace(Settings(home=tmp_path), "test") as work:
+        for kind, name, inputs in (
+            ("model", "first", {"corpus": "c"}),
+            ("store", "of-first", {"corpus": "c", "model": "first"}),
+            ("model", "second", {"corpus": "c"}),
+        ):
+            folder = work.home.folder(kind, name)
+            folder.mkdir(parents=True)
+            seal(folder, kind=kind, inputs=inputs, config={}, facts={}, seconds=0, command="")
+            time.sleep(0.01)
+        assert own_data._models_of(work, "c") == ["first", "second"]
