@@ -169,6 +169,7 @@ def clear_errors(engine: Engine) -> Iterator[None]:
 _REMEDIES = {
     "database is locked": ("is busy", "Wait until the other command has ended, then run this one again."),
     "disk is full": ("could not be written", "Free some space and run the same command again."),
+    "disk I/O error": ("could not be written", "Check the disk and its free space, then run the same command again."),
     "readonly database": ("may not be written", "Give this user the right to write to its folder."),
     "unable to open": ("cannot be opened", "Check that the folder exists and this user may write to it."),
     "not a database": (

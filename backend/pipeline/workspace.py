@@ -13,7 +13,7 @@ from typing import IO, Self
 from sqlalchemy import Engine
 
 from backend.catalogue.database import migrate, open_catalogue, write_session
-from backend.catalogue.loading import LOADERS
+from backend.catalogue.loading import LOADERS, load_home
 from backend.catalogue.stages import StageLog
 from backend.core.artifacts import Home
 from backend.core.errors import UserError
@@ -59,6 +59,8 @@ class Workspace:
         self._lock = lock_home(self.home)
         self.engine: Engine = open_catalogue(settings)
         migrate(self.engine)
+        # What a kill left between an artifact's end and the catalogue, or all of it where the database was lost.
+        load_home(self.engine, self.home)
         self.reporter = Reporter(StageLog(self.engine), pipeline)
         self.passages = lru_cache(maxsize=2)(self._passages)
         self.queries = lru_cache(maxsize=8)(self._queries)

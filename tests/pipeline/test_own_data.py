@@ -81,6 +81,10 @@ def test_three_commands(imported, tmp_path, loaded):
     if not loaded:
         assert rows["trackstar", "facts", None]["mrr"] > 0.75
     assert proponent(imported, "verify").returncode == 0
+    for path in imported.glob("proponent.db*"):
+        path.unlink()
+    assert proponent(imported, "rank", "--method", "bm25").returncode == 0
+    assert json.loads(proponent(imported, "evaluate", "--json").stdout) == list(rows.values())
 
 
 def test_stores_are_not_mixed_up_between_models(imported):
