@@ -31,6 +31,9 @@ from backend.models.training_estimate import estimate_training
 from backend.pipeline.ranking import rank
 from backend.pipeline.workspace import Workspace
 
+SPOOL_BYTES = 6
+"""Bytes on disk of a score while a run is made: float32 in the spool, float16 in the matrix that is kept."""
+
 Report = Callable[[float, float, str], None]
 """(done, total, message): how far a stage is."""
 
@@ -143,6 +146,7 @@ def rank_passages(work: Workspace, slug: str, subject: Subject, report: Report) 
     torch.set_num_threads(work.threads)
     method = find_method(slug)
     inputs = MethodInputs(work.passages(subject.corpus_id), work.queries(subject.query_set_id))
+    work.require_disk(len(inputs.passages) * len(inputs.queries) * SPOOL_BYTES)
     if method.row_set is not None:
         inputs = _with_stores(work, inputs, subject)
     run_id = rank(
