@@ -53,6 +53,7 @@ def create_app(settings: Settings | None = None) -> Application:
         title="Proponent",
         lifespan=lifespan,
         openapi_url=None,
+        redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
         max_body_size=LARGEST_BODY,

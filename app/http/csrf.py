@@ -25,7 +25,12 @@ def is_cross_site(headers: Headers) -> bool:
     if fetched_from is not None:
         return fetched_from not in ("same-origin", "none")
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != headers.get("host")
+    if origin is None:
+        return False
+    try:
+        return urlsplit(origin).netloc != headers.get("host")
+    except ValueError:  # no browser sends such an address
+        return True
 
 
 class CrossSiteGuard:

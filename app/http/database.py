@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from sqlalchemy import Engine, create_engine, event, inspect
+from sqlalchemy import Engine, create_engine, event, inspect, make_url
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateTable
@@ -31,15 +31,28 @@ class Catalogue:
         self._settings = settings
         self._engine: Engine | None = None
         self._found = False
+        self._seen: tuple[int, int] | None = None
         self._lock = Lock()
 
     @property
     def found(self) -> bool:
         """True once the catalogue is there and has its tables."""
-        if not self._found:
-            with self._lock:
+        with self._lock:
+            if self._identity() != self._seen:
+                self.close()
+                self._engine, self._found, self._seen = None, False, None
+            if not self._found:
                 self._found = self._look()
         return self._found
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Which file the catalogue is, so that one put in its place is noticed; None for a server's database."""
+        file = make_url(self._settings.catalogue_url).database
+        try:
+            status = Path(file).stat() if file and self._settings.catalogue_url.startswith("sqlite") else None
+        except OSError:
+            return None
+        return None if status is None else (status.st_dev, status.st_ino)
 
     def read(self) -> AbstractContextManager[Session]:
         """A session in one read transaction."""
@@ -58,7 +71,7 @@ class Catalogue:
             file = engine.url.database
             if engine.url.get_backend_name() == "sqlite" and not (file and Path(file).exists()):
                 return False
-            self._engine = engine
+            self._engine, self._seen = engine, self._identity()
         with clear_errors(self._engine):
             names = set(inspect(self._engine).get_table_names())
         return set(Base.metadata.tables) <= names

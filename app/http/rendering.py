@@ -66,6 +66,7 @@ def make_environment() -> Environment:
     }
     environment.filters |= {
         "percent": words.percent,
+        "percentile": words.percentile,
         "number": words.number,
         "decimal": words.decimal,
         "score": words.score,

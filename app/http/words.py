@@ -69,3 +69,8 @@ def moment(value: datetime) -> str:
 def plural(count: int, one: str, many: str | None = None) -> str:
     """ "1 passage", "2 passages"."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def percentile(value: float) -> str:
+    """A percentile with two decimals that never claims to be the very top or bottom when it only rounds to it."""
+    return f"{min(max(value, 0.01), 99.99):.2f}"

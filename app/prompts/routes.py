@@ -21,6 +21,7 @@ ListAsked = Annotated[ListParameters, Depends(parameters_of(ListParameters))]
 PromptAsked = Annotated[PromptParameters, Depends(parameters_of(PromptParameters))]
 PinnedAsked = Annotated[PinnedParameters, Depends(parameters_of(PinnedParameters))]
 FilterAsked = Annotated[FilterParameters, Depends(parameters_of(FilterParameters))]
+MOST_PINNED = 20
 ALL_PROMPTS = ("/prompts", "All prompts")
 
 
@@ -93,6 +94,8 @@ def _current(session: ReadSession, slug: str) -> rankings.Rankings:
 
 
 def _pinned(session: ReadSession, slug: str, runs: str) -> rankings.Rankings:
+    if runs.count("+") >= MOST_PINNED:
+        raise not_found(f"An address pins at most {MOST_PINNED} runs.", (f"/prompts/{slug}", "The current runs"))
     try:
         loaded = rankings.load_pinned(session, slug, list(dict.fromkeys(runs.split("+"))))
     except rankings.MissingRun as missing:

@@ -159,12 +159,16 @@ def _entailment_rows(
             yield {"prompt_pk": prompt_pk, "passage_pk": passage_pks[passage_id]}
 
 
+RESERVED_SLUGS = frozenset({"random"})
+"""Last parts of addresses below /prompts that are not a prompt's."""
+
+
 def _slug_giver(session: Session, query_set_id: str) -> Callable[[str], str]:
     """A function from a query's id to a slug that is unique in the installation.
 
     The plain slug where it is free, then one with a part of the set's id, then with a hash of set and query.
     """
-    taken = set(session.scalars(select(Prompt.slug)))
+    taken = {*session.scalars(select(Prompt.slug)), *RESERVED_SLUGS}
 
     def give(query_id: str) -> str:
         plain = slugify(query_id) or "prompt"

@@ -17,7 +17,6 @@ from backend.core.errors import CorruptArtifact, InputError
 from backend.core.files import canonical_json, read_jsonl, write_jsonl
 from backend.core.records import TASKS, Aliases, Passage, Query
 from backend.core.text import join_query
-from backend.corpora.entailment import co_mentions
 from backend.corpora.near_duplicates import SHINGLE_WORDS, THRESHOLD, with_groups
 
 PASSAGES_FILE = "passages.jsonl"
@@ -141,15 +140,13 @@ def load_queries(home: Home, query_set_id: str) -> list[Query]:
     return queries
 
 
-def wrong_predictions(
-    queries: Sequence[Query], outputs: Sequence[Mapping[str, Any]], passages: Sequence[Passage] | None = None
-) -> list[Query]:
+def wrong_predictions(queries: Sequence[Query], outputs: Sequence[Mapping[str, Any]]) -> list[Query]:
     """The fact queries that a model answers wrongly, with its wrong answer as the completion.
 
     ``outputs`` are rows of ``outputs.jsonl`` (``id``, ``text``, ``correct``). The new object is the wrong
-    answer without white space around it; ``entails`` holds the passages that hold the subject and the wrong
-    object (string match; often none), or is empty where no passages are given. Answers without any letter or
-    digit are left out.
+    answer without white space around it. ``entails`` is None: a passage that holds the subject and the wrong
+    object mostly states another relation between them, which is no statement of what the model said. Answers
+    without any letter or digit are left out.
     """
     by_id = {output["id"]: output for output in outputs}
     wrong = []
@@ -169,13 +166,10 @@ def wrong_predictions(
                 completion=_completion(query.prompt, answer),
                 object=answer,
                 aliases=Aliases(subject=query.aliases.subject),
-                entails=(),
+                entails=None,
             )
         )
-    if passages is None:
-        return wrong
-    found = co_mentions(wrong, passages)
-    return [replace(query, entails=entails) for query, entails in zip(wrong, found, strict=True)]
+    return wrong
 
 
 def _completion(prompt: str, answer: str) -> str:

@@ -91,7 +91,7 @@ def make_wrong_predictions(work: Workspace, outputs_id: str) -> str | None:
     base = read_manifest(work.folder("queries", query_set_id))
     corpus_id = str(base.inputs["corpus"])
     outputs = list(read_jsonl(work.folder("outputs", outputs_id) / "outputs.jsonl"))
-    wrong = wrong_predictions(work.queries(query_set_id), outputs, work.passages(corpus_id))
+    wrong = wrong_predictions(work.queries(query_set_id), outputs)
     if not wrong:
         return None
     wrong_set_id = build_query_set(

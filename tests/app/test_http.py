@@ -122,6 +122,7 @@ def test_things_that_are_not_there(client: TestClient, url: str) -> None:
         ({"Origin": "http://testserver"}, True),
         ({"Origin": "http://evil.example"}, False),
         ({"Origin": "null"}, False),
+        ({"Origin": "http://[::1"}, False),
         ({"Sec-Fetch-Site": "cross-site", "Authorization": "Bearer x"}, True),
         ({"Sec-Fetch-Site": "cross-site", "Authorization": "Bearer x", "Cookie": "theme=dark"}, False),
     ],

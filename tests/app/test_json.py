@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.app.addresses import BM25, JSON, TRACKSTAR
+from tests.app.example_catalogue import fill
 
 PROMPT_KEYS = {
     "slug",
@@ -167,3 +168,17 @@ def test_passage_ids_of_any_form(home_of_its_own) -> None:  # type: ignore[no-un
         assert client.get(passage_address(passage_id, suffix=".json")).json()["id"] == passage_id
         assert client.get(passage_address(passage_id)).status_code == 200
     assert "<h1" in client.get("/passages/src/package.json").text
+
+
+def test_a_database_put_in_the_place_of_another_is_read(home_of_its_own, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    engine, client = home_of_its_own
+    fill(engine, methods=("bm25",))
+    assert client.get("/prompts.json").json()["total"] > 0
+    engine.dispose()
+    for path in tmp_path.rglob("proponent.db*"):
+        path.unlink()
+    assert client.get("/prompts.json").json()["total"] == 0
+
+
+def test_a_permalink_pins_a_bounded_number_of_runs(client: TestClient) -> None:
+    assert client.get(f"/r/{'+'.join(f'run-{i}' for i in range(50))}/any.json").status_code == 404

@@ -147,3 +147,8 @@ def test_methods_have_texts() -> None:
     assert all(text.caveat and text.line for text in METHOD_TEXTS.values())
     slugs = ["zeta", "bm25", "trackstar", "trackstar-no-v", "alpha"]
     assert sorted(slugs, key=method_order) == ["trackstar", "trackstar-no-v", "bm25", "alpha", "zeta"]
+
+
+@pytest.mark.parametrize(("value", "expected"), [(99.997, "99.99"), (100.0, "99.99"), (0.0, "0.01"), (83.456, "83.46")])
+def test_percentiles_never_claim_the_very_end(value: float, expected: str) -> None:
+    assert words.percentile(value) == expected

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from backend.catalogue.database import migrate, open_catalogue, read_session, write_session
 from backend.catalogue.loading import (
+    _slug_giver,
     load_corpus,
     load_home,
     load_model,
@@ -241,3 +242,10 @@ def test_inputs_must_be_loaded_first(tmp_path: Path) -> None:
         load_run(s, tmp_path / "runs" / "nothing")
     with pytest.raises(CorruptArtifact, match="holds a corpus, not a run"), write_session(engine) as s:
         load_run(s, home.folder("corpus", ids["corpus"]))
+
+
+def test_a_query_named_like_a_page_gets_another_slug(tmp_path: Path) -> None:
+    engine = open_catalogue(f"sqlite:///{tmp_path / 'c.db'}")
+    migrate(engine)
+    with write_session(engine) as session:
+        assert _slug_giver(session, "set")("random") == "random-set"

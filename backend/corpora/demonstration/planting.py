@@ -64,6 +64,8 @@ def plant_facts(
         statements = list(_statements(fact, times, rng))
         planted.passages += statements
         planted.queries.append(_query(fact, [*stating, *(passage.id for passage in statements)]))
+    order = list(quota)
+    planted.queries.sort(key=lambda query: (order.index(query.relation or ""), -(query.frequency or 0)))
     planted.passages += _distractors(chosen, candidates, contradicted, rng)
     return planted
 
