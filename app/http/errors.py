@@ -24,7 +24,6 @@ logger = logging.getLogger("proponent.app")
 DETAILS = {
     404: "There is nothing at this address.",
     405: "This address does not answer that method.",
-    413: "The request is larger than this server reads.",
 }
 
 
@@ -57,6 +56,7 @@ def not_found(detail: str, link: tuple[str, str] | None = None) -> Problem:
 def problem_response(request: Request, problem: Problem, request_id: str | None = None) -> Response:
     """The problem as JSON, as a page, or as the part that htmx puts into a page."""
     request_id = request_id or secrets.token_hex(6)
+    headers = {"Vary": "Accept, HX-Request-Type, Cookie", "Cache-Control": "no-cache", **problem.headers}
     if wants_json(request):
         body: dict[str, Any] = {
             "type": "about:blank",
@@ -68,14 +68,14 @@ def problem_response(request: Request, problem: Problem, request_id: str | None 
         }
         if problem.errors:
             body["errors"] = [{"field": error.field, "message": error.message} for error in problem.errors]
-        return JSONResponse(body, problem.status, headers=problem.headers, media_type="application/problem+json")
+        return JSONResponse(body, problem.status, headers=headers, media_type="application/problem+json")
     return render(
         request,
         "errors/problem.html",
         {"problem": problem, "request_id": request_id},
         block="message",
         status=problem.status,
-        headers=problem.headers,
+        headers=headers,
     )
 
 
