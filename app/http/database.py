@@ -29,6 +29,8 @@ class Catalogue:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        url = make_url(settings.catalogue_url)
+        self._file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
         self._engine: Engine | None = None
         self._found = False
         self._seen: tuple[int, int] | None = None
@@ -47,12 +49,13 @@ class Catalogue:
 
     def _identity(self) -> tuple[int, int] | None:
         """Which file the catalogue is, so that one put in its place is noticed; None for a server's database."""
-        file = make_url(self._settings.catalogue_url).database
+        if self._file is None:
+            return None
         try:
-            status = Path(file).stat() if file and self._settings.catalogue_url.startswith("sqlite") else None
+            status = self._file.stat()
         except OSError:
             return None
-        return None if status is None else (status.st_dev, status.st_ino)
+        return status.st_dev, status.st_ino
 
     def read(self) -> AbstractContextManager[Session]:
         """A session in one read transaction."""
@@ -67,11 +70,9 @@ class Catalogue:
 
     def _look(self) -> bool:
         if self._engine is None:
-            engine = open_catalogue(self._settings)
-            file = engine.url.database
-            if engine.url.get_backend_name() == "sqlite" and not (file and Path(file).exists()):
+            if self._file is not None and not self._file.exists():
                 return False
-            self._engine, self._seen = engine, self._identity()
+            self._engine, self._seen = open_catalogue(self._settings), self._identity()
         with clear_errors(self._engine):
             names = set(inspect(self._engine).get_table_names())
         return set(Base.metadata.tables) <= names

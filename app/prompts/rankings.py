@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.http.errors import FieldError
 from app.methods_text import method_order
 from app.prompts.parameters import DEFAULT_METHODS
-from app.prompts.views import output_of
+from app.prompts.views import output_of, prompt_fields
 from backend.catalogue import prompts as catalogue
 from backend.catalogue.models import Output, Prompt, Ranking
 from backend.catalogue.prompts import RankedRow
@@ -140,14 +140,7 @@ def prompt_json(session: Session, loaded: Rankings, shown: Sequence[RunSummary],
 
     prompt, output = loaded.prompt, loaded.output
     return {
-        "slug": prompt.slug,
-        "task": prompt.task,
-        "prompt": prompt.prompt,
-        "completion": prompt.completion,
-        "relation": prompt.relation,
-        "subject": prompt.subject,
-        "object": prompt.object,
-        "bucket": prompt.bucket,
+        **prompt_fields(prompt),
         "output": None
         if output is None
         else {

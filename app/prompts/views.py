@@ -235,11 +235,10 @@ def _row(found: _Found, prompt: Prompt) -> PromptRow:
     )
 
 
-def _item(found: _Found, prompt: Prompt) -> dict[str, Any]:
-    output = _output(found, prompt)
+def prompt_fields(prompt: Prompt) -> dict[str, Any]:
+    """What every JSON of a prompt begins with."""
     return {
         "slug": prompt.slug,
-        "url": f"/prompts/{prompt.slug}",
         "task": prompt.task,
         "prompt": prompt.prompt,
         "completion": prompt.completion,
@@ -247,6 +246,14 @@ def _item(found: _Found, prompt: Prompt) -> dict[str, Any]:
         "subject": prompt.subject,
         "object": prompt.object,
         "bucket": prompt.bucket,
+    }
+
+
+def _item(found: _Found, prompt: Prompt) -> dict[str, Any]:
+    output = _output(found, prompt)
+    return {
+        **prompt_fields(prompt),
+        "url": f"/prompts/{prompt.slug}",
         "output": None
         if output is None
         else {"text": output.text, "probability": output.probability, "correct": output.correct},

@@ -159,11 +159,6 @@ def rankings_of_prompt(session: Session, prompt_pk: int, run_ids: Collection[str
     return list(session.scalars(statement))
 
 
-def runs_with_ranking(session: Session, prompt_pk: int) -> set[str]:
-    """Ids of all runs that rank passages for a prompt."""
-    return set(session.scalars(select(Ranking.run_id).where(Ranking.prompt_pk == prompt_pk)))
-
-
 def ranked_rows(session: Session, ranking_pks: Collection[int]) -> list[RankedRow]:
     """All stored proponents and opponents of rankings."""
     columns = (

@@ -190,13 +190,13 @@ class _Build:
         done = tokens - sum(sum(self.lengths[slice(*plan.shards[index])]) for index in missing)
         for index in missing:
             done = self._encode_shard(encoder, plan, index, done, tokens)
-        seconds = sum(
-            read_json(shard_folder(self.folder, index) / SHARD)["seconds"] for index in range(len(plan.shards))
-        )
+        folders = [shard_folder(self.folder, index) for index in range(len(plan.shards))]
+        shards = [read_json(folder / SHARD) for folder in folders]
+        seconds = sum(shard["seconds"] for shard in shards)
         hashes = {
-            f"shards/{index:05d}/{name}": sha
-            for index in range(len(plan.shards))
-            for name, sha in read_json(shard_folder(self.folder, index) / SHARD)["sha256"].items()
+            (folder / name).relative_to(self.folder).as_posix(): sha
+            for folder, shard in zip(folders, shards, strict=True)
+            for name, sha in shard["sha256"].items()
         }
         seal(
             self.folder,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
@@ -36,11 +35,6 @@ def find_method(slug: str) -> Method:
     near = get_close_matches(slug, _REGISTRY, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise UserError(f"There is no method {slug!r}.", f"{hint}Known: {', '.join(_REGISTRY)}.")
-
-
-def method_slugs() -> Sequence[str]:
-    """Slugs of all registered methods, in the order in which they are run and shown."""
-    return tuple(_REGISTRY)
 
 
 register(TrackStar("trackstar", task_specific=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -48,16 +49,16 @@ class Prepared:
     """Kept beside the rankings, by file name (``norms.f32``)."""
 
 
-class RowScorer:
+class RowScorer(ABC):
     """A scorer for methods that give all passages of one query at once in float64."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._last: tuple[int, np.ndarray] | None = None
 
+    @abstractmethod
     def row(self, query: int) -> np.ndarray:
         """Scores of all passages for one query, float64."""
-        raise NotImplementedError
 
     def tiles(self) -> Iterator[Tile]:
         """One tile a query."""
