@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from backend.catalogue.database import open_catalogue
 from backend.catalogue.models import Base, UtcDateTime
+from backend.catalogue.search import is_of_search
 from backend.settings import get_settings
 
 
@@ -22,6 +23,7 @@ def run(connection: Connection) -> None:
         render_as_batch=connection.dialect.name == "sqlite",
         compare_server_default=True,
         render_item=render,
+        include_object=lambda _item, name, kind, *_: not is_of_search(kind, name),
         transactional_ddl=True,
     )
     with context.begin_transaction():

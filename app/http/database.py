@@ -17,6 +17,7 @@ from sqlalchemy.schema import CreateTable
 
 from backend.catalogue.database import clear_errors, open_catalogue, read_session
 from backend.catalogue.models import Base
+from backend.catalogue.search import SQLITE_INDEX
 from backend.settings import Settings
 
 
@@ -83,6 +84,7 @@ def _empty_engine() -> Engine:
     """A catalogue without rows: each connection builds its own in memory (about a millisecond)."""
     engine = create_engine("sqlite://", poolclass=NullPool)
     schema = [str(CreateTable(table).compile(engine)) for table in Base.metadata.sorted_tables]
+    schema += SQLITE_INDEX
 
     @event.listens_for(engine, "connect")
     def build(connection: Any, _record: object) -> None:

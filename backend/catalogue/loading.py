@@ -30,6 +30,8 @@ from backend.catalogue.models import (
     Prompt,
     QuerySet,
 )
+from backend.catalogue.prompt_summaries import summarize_prompts
+from backend.catalogue.search import search_text_of
 from backend.core.artifacts import Home, read_manifest
 from backend.core.errors import CorruptArtifact, MissingArtifact
 from backend.core.metrics import frequency_bucket
@@ -123,7 +125,8 @@ def _prompt_rows(
         try:
             query_id = text_of(row, "id")
             stating = None if row.get("entails") is None else list(dict.fromkeys(row["entails"]))
-            frequency = None if stating is None else len(stating)
+            # A query may say that more passages state it than its corpus holds: lists that were imported do.
+            frequency = row.get("frequency", None if stating is None else len(stating))
             prompt = {
                 "query_set_id": artifact.id,
                 "position": position,
@@ -137,6 +140,7 @@ def _prompt_rows(
                 "aliases": dict(row.get("aliases") or {}),
                 "frequency": frequency,
                 "bucket": frequency_bucket(frequency),
+                "extra": row.get("extra"),
             }
         except (KeyError, TypeError, ValueError) as error:
             raise _bad_line(artifact, "queries.jsonl", position, error) from error
@@ -144,6 +148,9 @@ def _prompt_rows(
             raise _bad_line(artifact, "queries.jsonl", position, "the id occurs twice")
         seen.add(query_id)
         prompt["slug"] = slug_for(query_id)
+        names = [name for known in prompt["aliases"].values() for name in known]
+        parts = (prompt["prompt"], prompt["completion"], prompt["subject"], prompt["object"], prompt["relation"])
+        prompt["search_text"] = search_text_of(*parts, *names)
         entails.append(stating or [])
         yield prompt
 
@@ -226,6 +233,7 @@ def load_outputs(session: Session, folder: Path) -> bool:
     insert_rows(session, OutputSet, [row])
     if not superseded:
         _write_outputs(session, artifact, query_set_id, model_id, kind)
+        summarize_prompts(session, query_set_id)
     return True
 
 
@@ -266,14 +274,20 @@ def _answer(row: dict[str, Any]) -> dict[str, Any]:
     correct = row.get("correct")
     return {
         "text": text_of(row, "text"),
-        "probability": float(row["probability"]),
-        "completion_probability": float(row["completion_probability"]),
+        "probability": _optional_float(row["probability"]),
+        "completion_probability": _optional_float(row["completion_probability"]),
         "correct": None if correct is None else bool(correct),
     }
 
 
 def _samples(row: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"text": text_of(one, "text"), "probability": float(one["probability"])} for one in row["samples"]]
+    return [
+        {"text": text_of(one, "text"), "probability": _optional_float(one["probability"])} for one in row["samples"]
+    ]
+
+
+def _optional_float(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def load_home(engine: Engine, home: Home) -> list[str]:

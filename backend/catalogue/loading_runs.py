@@ -27,6 +27,7 @@ from backend.catalogue.models import (
     Ranking,
     Run,
 )
+from backend.catalogue.prompt_summaries import summarize_prompts
 from backend.core.metrics import RetrievalMetrics, retrieval_metrics
 
 BINS = 64
@@ -82,6 +83,7 @@ def load_run(session: Session, folder: Path) -> bool:
     statement = select(Passage.pk, Passage.passage_id).filter_by(corpus_id=corpus_id).order_by(Passage.position)
     passages = [(pk, passage_id) for pk, passage_id in session.execute(statement)]
     _load_rankings(session, artifact, list(session.scalars(prompts)), passages)
+    summarize_prompts(session, query_set_id)
     return True
 
 

@@ -80,7 +80,12 @@ class Corpus(Artifact, Base):
 
 class Passage(Base):
     __tablename__ = "passages"
-    __table_args__ = (UniqueConstraint("corpus_id", "position"), UniqueConstraint("corpus_id", "passage_id"))
+    __table_args__ = (
+        UniqueConstraint("corpus_id", "position"),
+        UniqueConstraint("corpus_id", "passage_id"),
+        Index("ix_passages_group", "corpus_id", "near_duplicates"),
+        Index("ix_passages_source", "corpus_id", "source", "position"),
+    )
 
     pk: Mapped[int] = mapped_column(primary_key=True)
     corpus_id: Mapped[str] = mapped_column(ForeignKey("corpora.id"))
@@ -126,6 +131,7 @@ class Prompt(Base):
         Index("ix_prompts_task", "task", "pk"),
         Index("ix_prompts_bucket", "bucket", "pk"),
     )
+    # backend/catalogue/search.py adds the full-text index.
 
     pk: Mapped[int] = mapped_column(primary_key=True)
     query_set_id: Mapped[str] = mapped_column(ForeignKey("query_sets.id"))
@@ -142,6 +148,18 @@ class Prompt(Base):
     aliases: Mapped[dict[str, Any]]
     frequency: Mapped[int | None]
     bucket: Mapped[str | None]
+    search_text: Mapped[str]
+    """What full-text search looks into: the words of prompt, completion and names, as ``search_words`` gives them."""
+    extra: Mapped[dict[str, Any] | None]
+    """Fields that came with the query and that only exports give back."""
+    output_model_id: Mapped[str | None] = mapped_column(ForeignKey("models.id"))
+    """The model whose answer stands for the prompt in lists; this and the next are of prompt_summaries.py."""
+    correct: Mapped[bool | None]
+    confidence: Mapped[float | None]
+    """Probability of that answer."""
+    has_opponents: Mapped[bool] = mapped_column(default=False)
+    """Some current run of a method that looks at the model stores an opponent."""
+    annotation_count: Mapped[int] = mapped_column(default=0)
 
 
 class Entailment(Base):
@@ -172,10 +190,10 @@ class Output(Base):
     prompt_pk: Mapped[int] = mapped_column(ForeignKey("prompts.pk", ondelete="CASCADE"), primary_key=True)
     model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), primary_key=True)
     text: Mapped[str]
-    probability: Mapped[float]
-    """Probability of the whole greedy output under the model."""
-    completion_probability: Mapped[float]
-    """Probability of the prompt's completion under the model."""
+    probability: Mapped[float | None]
+    """Probability of the whole greedy output under the model; of an imported one the confidence that came with it."""
+    completion_probability: Mapped[float | None]
+    """Probability of the prompt's completion under the model; None where it was not measured."""
     correct: Mapped[bool | None]
     """None where no answer is right or wrong (open generation)."""
     samples: Mapped[list[Any]]
@@ -200,16 +218,30 @@ class Ranking(Base):
     """A run's answer to one prompt: the score distribution over the corpus and the retrieval metrics."""
 
     __tablename__ = "rankings"
-    __table_args__ = (UniqueConstraint("run_id", "prompt_pk"), Index("ix_rankings_prompt", "prompt_pk"))
+    __table_args__ = (
+        UniqueConstraint("run_id", "prompt_pk"),
+        Index("ix_rankings_prompt", "prompt_pk"),
+        # Means over a filter read this index alone: a row of the table is long.
+        Index(
+            "ix_rankings_metrics",
+            "run_id",
+            "prompt_pk",
+            "reciprocal_rank",
+            "recall_at_10",
+            "precision_at_1",
+            "precision_at_10",
+            "tail_patch",
+        ),
+    )
 
     pk: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"))
     prompt_pk: Mapped[int] = mapped_column(ForeignKey("prompts.pk"))
-    scored: Mapped[int]
-    """How many passages were scored."""
-    minimum: Mapped[float]
-    maximum: Mapped[float]
-    histogram: Mapped[list[Any]]
+    scored: Mapped[int | None]
+    """How many passages were scored; this and the next three are None for an imported list, which does not say."""
+    minimum: Mapped[float | None]
+    maximum: Mapped[float | None]
+    histogram: Mapped[list[Any] | None]
     """64 counts over equal steps from minimum to maximum."""
     facts: Mapped[dict[str, Any]]
     """What the method records for this query: lambda, k, the query set and n behind R_eval."""
@@ -217,6 +249,8 @@ class Ranking(Base):
     recall_at_10: Mapped[float | None]
     precision_at_1: Mapped[float | None]
     precision_at_10: Mapped[float | None]
+    tail_patch: Mapped[float | None]
+    """Mean tail-patch of the first ten passages, in percentage points; None until it is measured."""
 
 
 class RankedPassage(Base):
@@ -228,8 +262,8 @@ class RankedPassage(Base):
     """1, 2, ... for proponents, highest score first; -1, -2, ... for opponents, lowest score first."""
     passage_pk: Mapped[int] = mapped_column(ForeignKey("passages.pk"))
     score: Mapped[float]
-    percentile: Mapped[float]
-    """Share of the scored passages, in percent, with a lower score (ties count half)."""
+    percentile: Mapped[float | None]
+    """Share of the scored passages, in percent, with a lower score (ties count half); None for an imported list."""
     tail_patch: Mapped[float | None]
 
 

@@ -31,6 +31,21 @@ def words(text: str) -> list[str]:
     return [match.group().lower() for match in WORD.finditer(text)]
 
 
+SEARCH_WORD = re.compile(r"[^\W_]+")
+LONGEST_SEARCH_WORD = 100
+"""Characters of a word that search looks at: databases refuse very long ones."""
+
+
+def search_words(text: str) -> list[str]:
+    """The words of a text as full-text search compares them: each once, any case, without diacritics.
+
+    Texts and what readers type go through this alike, so every database finds the same.
+    """
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if unicodedata.category(c) != "Mn")
+    found = SEARCH_WORD.findall(plain.casefold())
+    return list(dict.fromkeys(word[:LONGEST_SEARCH_WORD] for word in found))
+
+
 @lru_cache(maxsize=8192)
 def _name_pattern(name: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
