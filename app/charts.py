@@ -8,19 +8,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
+TABLE_ROWS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """One bar of a histogram and its row in the table."""
+    """A row of a histogram's table: passages with a score from low to high."""
 
     low: float
     high: float
     count: int
-    x: float
-    y: float
-    width: float
-    height: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +26,10 @@ class Histogram:
 
     width: float
     height: float
-    bins: list[Bin]
+    path: str
+    """All bars as the data of one SVG path."""
+    rows: list[Bin]
+    """At most TABLE_ROWS rows that add neighbouring bars up."""
     minimum: float
     maximum: float
     total: int
@@ -69,30 +69,30 @@ def histogram(
     height: float = 96,
 ) -> Histogram:
     """Bars for counts over equal steps from minimum to maximum."""
-    bins = []
     span = maximum - minimum
     step = width / max(len(counts), 1)
     tallest = max([math.log1p(count) for count in counts], default=0.0) or 1.0
-    for index, count in enumerate(counts):
-        bar = round(height * math.log1p(count) / tallest, 2)
-        bins.append(
-            Bin(
-                low=minimum + span * index / len(counts),
-                high=minimum + span * (index + 1) / len(counts),
-                count=count,
-                x=round(index * step, 2),
-                y=round(height - bar, 2),
-                width=round(step * 0.86, 2),
-                height=bar,
-            )
+    bars = [
+        f"M{index * step:.6g} {height:.6g}v{-height * math.log1p(count) / tallest:.1f}h{step * 0.86:.3g}V{height:.6g}"
+        for index, count in enumerate(counts)
+        if count
+    ]
+    together = max(1, math.ceil(len(counts) / TABLE_ROWS))
+    rows = [
+        Bin(
+            low=minimum + span * start / len(counts),
+            high=minimum + span * min(start + together, len(counts)) / len(counts),
+            count=sum(counts[start : start + together]),
         )
+        for start in range(0, len(counts), together)
+    ]
 
     def place(score: float | None) -> float | None:
         if score is None or span <= 0 or not minimum <= score <= maximum:
             return None
         return round((score - minimum) / span * width, 2)
 
-    return Histogram(width, height, bins, minimum, maximum, sum(counts), place(0.0), place(mark))
+    return Histogram(width, height, "".join(bars), rows, minimum, maximum, sum(counts), place(0.0), place(mark))
 
 
 def curve(
@@ -136,7 +136,9 @@ def thin(rows: Sequence[T], most: int) -> list[T]:
 
 def round_steps(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers that enclose low and high, about as many as asked for."""
-    span = (high - low) or abs(high) or 1.0
+    span = high - low
+    if span < 1e-300:  # the same, or so near that no step between them is a number
+        span = abs(high) if abs(high) > 1e-300 else 1.0
     raw = span / about
     magnitude = 10 ** math.floor(math.log10(raw))
     step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= raw)

@@ -10,11 +10,16 @@ from fastapi.routing import iter_route_contexts
 from jinja2_fragments.fastapi import Jinja2Blocks
 from starlette.types import ASGIApp
 
+from app.api.pages import router as api_docs
+from app.api.routes import router as api
+from app.dev.routes import router as dev
 from app.home.routes import router as home
 from app.http.csrf import CrossSiteGuard
 from app.http.database import Catalogue
 from app.http.errors import add_error_handlers
+from app.http.etags import EntityTags
 from app.http.headers import HeadAsGet, SecurityHeaders
+from app.http.page_cache import PageCache
 from app.http.rendering import STATIC, VersionedStatic, make_environment
 from app.passages.routes import router as passages
 from app.preferences.routes import router as preferences
@@ -35,14 +40,16 @@ class Application(FastAPI):
         return [context.path for context in iter_route_contexts(self.routes) if context.path is not None]
 
     def build_middleware_stack(self) -> ASGIApp:
-        """The stack, wrapped: headers outermost, then HEAD, then the guard against other sites."""
-        guarded = CrossSiteGuard(super().build_middleware_stack())
-        return SecurityHeaders(HeadAsGet(guarded))
+        """The stack, wrapped: headers outermost, then HEAD, entity tags, the guard against other sites, kept pages."""
+        catalogue: Catalogue = self.state.catalogue
+        kept = PageCache(super().build_middleware_stack(), catalogue.generation)
+        return SecurityHeaders(HeadAsGet(EntityTags(CrossSiteGuard(kept))))
 
 
 def create_app(settings: Settings | None = None) -> Application:
     """The web application over the catalogue that the settings name; it need not be there yet."""
-    catalogue = Catalogue(settings or get_settings())
+    settings = settings or get_settings()
+    catalogue = Catalogue(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -58,10 +65,13 @@ def create_app(settings: Settings | None = None) -> Application:
         redoc_url=None,
         max_body_size=LARGEST_BODY,
     )
+    app.state.settings = settings
     app.state.catalogue = catalogue
     app.state.templates = Jinja2Blocks(env=make_environment())
     add_error_handlers(app)
-    for router in (home, prompts, passages, runs, preferences):
+    for router in (home, prompts, passages, runs, preferences, api, api_docs):
         app.include_router(router)
+    if settings.development:
+        app.include_router(dev)
     app.mount("/static", VersionedStatic(directory=STATIC), name="static")
     return app

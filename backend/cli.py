@@ -191,6 +191,50 @@ def rank(
     report(runs, json_, "\n".join(f"run {run['run']}" for run in runs))
 
 
+@app.command("import-viewer")
+def import_viewer(
+    files: Annotated[list[Path], typer.Argument(help="JSONL files of the TrackStar paper's result viewer.")],
+    method: Annotated[
+        list[str] | None, typer.Option(help="Method slug of a file, in their order; from their names by default.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name on pages; from the files' names by default.")] = None,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Import published lists: files over the same prompts, one method a file."""
+    from backend.pipeline.viewer_import import import_viewer as import_files
+
+    with workspace(home, "import-viewer") as work:
+        result = import_files(work, files, method or [], name)
+    lines = [f"corpus {result['corpus']}: {result['passages']} passages"]
+    lines.append(f"query set {result['query_set']}: {result['queries']} queries")
+    lines += [f"run {run['run']}: {run['records']} records of {run['file']}" for run in result["runs"]]
+    report(result, json_, "\n".join(lines))
+
+
+@app.command("export-viewer")
+def export_viewer(
+    run: Annotated[str, typer.Argument(help="Id of a run.")],
+    output: Annotated[Path, typer.Option(help="File to write; - is stdout.")] = Path("-"),
+    home: HomeOption = None,
+) -> None:
+    """Write a run's lists in the format of the TrackStar paper's result viewer."""
+    from backend.catalogue.viewer_export import write_viewer_file
+    from backend.core.files import atomic_file
+
+    engine = _catalogue(home)
+    if output == Path("-"):
+        try:
+            write_viewer_file(engine, run, sys.stdout.buffer)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader has seen enough; Python must not flush into the pipe at its exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    with atomic_file(output) as stream:
+        count = write_viewer_file(engine, run, stream)
+    print(f"{output}: {count} records", file=sys.stderr)
+
+
 @app.command()
 def evaluate(
     kind: Annotated[str, typer.Argument(help="What to measure: retrieval.")] = "retrieval",

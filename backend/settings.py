@@ -27,6 +27,12 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port that `proponent serve` listens on."""
 
+    public_url: str | None = None
+    """Address under which readers reach the site, for links that leave it; by default that of each request."""
+
+    development: bool = False
+    """Serve /dev/patterns, the page of all parts of pages."""
+
     threads: int = Field(default=0, ge=0)
     """Threads for numerical work; 0 = all cores. Equal bytes are promised for equal thread counts."""
 

@@ -14,7 +14,7 @@ from app.runs.views import summary_json
 from app.tasks_text import TaskText, task_order, task_text
 from backend.catalogue import home as catalogue
 from backend.catalogue.home import Example
-from backend.catalogue.prompts import MeanMetrics, PromptFilter, mean_metrics
+from backend.catalogue.prompt_lists import MeanMetrics, PromptFilter, mean_metrics
 from backend.catalogue.runs import RunSummary, count_runs, current_runs
 from backend.catalogue.stages import list_stages
 

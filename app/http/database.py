@@ -10,12 +10,15 @@ from threading import Lock
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from sqlalchemy import Engine, create_engine, event, inspect, make_url
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateTable
 
-from backend.catalogue.database import clear_errors, open_catalogue, read_session
+from app.http.errors import not_found
+from backend.catalogue.database import clear_errors, open_catalogue, read_session, sqlite_module
 from backend.catalogue.models import Base
 from backend.catalogue.search import SQLITE_INDEX
 from backend.settings import Settings
@@ -35,6 +38,7 @@ class Catalogue:
         self._engine: Engine | None = None
         self._found = False
         self._seen: tuple[int, int] | None = None
+        self._watcher: Any = None
         self._lock = Lock()
 
     @property
@@ -64,8 +68,40 @@ class Catalogue:
             return read_session(self._engine)
         return Session(_empty_engine())
 
+    async def generation(self) -> object | None:
+        """A value that is another one after every write to the catalogue, by any process; None without one.
+
+        SQLite tells in microseconds by its data version, which belongs to one connection; PostgreSQL by its
+        snapshot, in a thread since it is asked over a socket.
+        """
+        if not self.found or self._engine is None:
+            return None
+        if self._file is None:
+            return await run_in_threadpool(self._snapshot, self._engine)
+        try:
+            return self._seen, self._data_version(self._engine)
+        except sqlite_module().Error:
+            return None
+
+    @staticmethod
+    def _snapshot(engine: Engine) -> str | None:
+        try:
+            with engine.connect() as connection:
+                return str(connection.scalar(text("SELECT pg_current_snapshot()")))
+        except DatabaseError:
+            return None
+
+    def _data_version(self, engine: Engine) -> int:
+        with self._lock:
+            if self._watcher is None:
+                self._watcher = sqlite_module().connect(str(self._file), check_same_thread=False)
+            return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
+
     def close(self) -> None:
         """Give back all connections."""
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
         if self._engine is not None:
             self._engine.dispose()
 
@@ -96,9 +132,17 @@ def _empty_engine() -> Engine:
 
 def open_session(request: Request) -> Iterator[Session]:
     """Dependency: the session that a request reads with."""
+    if "\0" in request.url.path:  # PostgreSQL knows no such text
+        raise not_found("There is nothing at this address.")
     catalogue: Catalogue = request.app.state.catalogue
     with catalogue.read() as session:
         yield session
+
+
+def read_while_streaming(request: Request) -> AbstractContextManager[Session]:
+    """A session for a response's body, which is sent after the request's own session has ended."""
+    catalogue: Catalogue = request.app.state.catalogue
+    return catalogue.read()
 
 
 ReadSession = Annotated[Session, Depends(open_session, scope="function")]

@@ -12,9 +12,17 @@ PARAMETER_ORDER = (
     "task",
     "relation",
     "bucket",
+    "correct",
+    "confident",
+    "annotated",
+    "opponents",
+    "source",
+    "sort",
     "methods",
     "side",
+    "copies",
     "k",
+    "start",
     "corpus",
     "after",
     "limit",
@@ -23,9 +31,9 @@ PARAMETER_ORDER = (
 
 
 def wants_json(request: Request) -> bool:
-    """True for `.json` twins, the API, and clients that ask for JSON and not for HTML."""
+    """True for twins and exports, the API, and clients that ask for JSON and not for HTML."""
     path = request.url.path
-    if path.endswith(".json") or path.startswith("/api/") or path == "/healthz":
+    if path.endswith((".json", ".csv", ".jsonl")) or path.startswith("/api/") or path == "/healthz":
         return True
     accept = request.headers.get("accept", "")
     return "json" in accept and "text/html" not in accept
@@ -41,7 +49,11 @@ def wants_part(request: Request) -> bool:
 
 def address(path: str, parameters: Mapping[str, object] | None = None) -> str:
     """A path with its parameters in canonical order; empty ones are left out."""
-    given = {name: value for name, value in (parameters or {}).items() if value not in (None, "")}
+    given = {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in (parameters or {}).items()
+        if value is not None and value != ""
+    }
     pairs = [(name, given.pop(name)) for name in PARAMETER_ORDER if name in given]
     query = urlencode(pairs + sorted(given.items()), safe=",", quote_via=quote)
     return f"{path}?{query}" if query else path

@@ -41,9 +41,11 @@ def parameters_of(model: type[P]) -> Callable[[Request], P]:
                 if strict:
                     errors.append(FieldError(name, f"is unknown here; {_known(model)}"))
             elif name in model.LISTS:
-                values[name] = ",".join(given)
+                values[name] = ",".join(given).replace("\0", "\N{REPLACEMENT CHARACTER}")
             elif len(given) > 1:
                 errors.append(FieldError(name, "is given more than once"))
+            elif given and "\0" in given[0]:  # PostgreSQL knows no such text
+                errors.append(FieldError(name, "holds a NUL character"))
             elif given:
                 values[name] = given[0]
         try:

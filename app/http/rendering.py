@@ -90,6 +90,12 @@ def theme_of(request: Request) -> str:
     return chosen if chosen in THEMES else "auto"
 
 
+def origin_of(request: Request) -> str:
+    """Scheme and host of links that leave the site, without a slash at the end."""
+    public: str | None = request.app.state.settings.public_url
+    return (public or str(request.base_url)).rstrip("/")
+
+
 def render(
     request: Request,
     template: str,
@@ -107,6 +113,7 @@ def render(
         "theme": theme_of(request),
         "here": request.url.path + (f"?{query}" if query else ""),
         "section": request.url.path.split("/")[1],
+        "origin": origin_of(request),
     }
     return templates.TemplateResponse(
         request,

@@ -7,15 +7,21 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.http.formats import passage_address, web_link
+from app.http.formats import address, passage_address, web_link
 from app.methods_text import MethodText, method_order, method_text
 from app.passages.parameters import PassageParameters
 from app.prompts.highlight import prompt_pieces
-from app.tasks_text import task_text
+from app.tasks_text import task_order, task_text
 from backend.catalogue import passages as catalogue
 from backend.catalogue.models import Passage
 from backend.catalogue.passages import FoundPassage, InfluencedPrompt
-from backend.catalogue.runs import current_runs
+from backend.catalogue.runs import RunSummary, current_runs
+
+MOST_ROWS = 200
+"""Prompts that the page lists, of all methods and sides together: it stays below 100 kB."""
+
+LONGEST_TEXT = 20_000
+"""Characters of a passage's text on its page."""
 
 MEMBERS = 20
 """Near-duplicates that a page lists."""
@@ -48,6 +54,16 @@ class MethodInfluences:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """Of how many of a task's prompts the passage is a stored proponent."""
+
+    task: str
+    task_title: str
+    influenced: int
+    prompts: int
+
+
+@dataclass(frozen=True, slots=True)
 class PassagePage:
     """Everything that the page of a passage shows."""
 
@@ -61,9 +77,16 @@ class PassagePage:
     members: list[Passage]
     others: int
     methods: list[MethodInfluences]
-    limit: int
-    capped: bool
-    more: str
+    shares: list[Share]
+    shares_by: str | None
+    """Title of the method that the shares are by."""
+    most: int
+    """Prompts of a method and side that the page can show."""
+    more: str | None
+    """Address of the page with so many; None where it shows all that it can."""
+    text: str
+    cut: bool
+    exports: list[tuple[str, str]]
     twin: str
 
 
@@ -72,12 +95,17 @@ def find(session: Session, passage_id: str, asked: PassageParameters) -> FoundPa
     return catalogue.find_passage(session, passage_id, asked.corpus)
 
 
-def build_page(session: Session, found: FoundPassage, asked: PassageParameters) -> PassagePage:
-    """The page of a passage."""
+def build_page(session: Session, found: FoundPassage, asked: PassageParameters, *, whole: bool = False) -> PassagePage:
+    """The page of a passage; ``whole``: as many prompts as were asked for, more than a page of HTML shows."""
     passage = found.passage
     previous, following = catalogue.adjacent(session, passage)
     members, others = catalogue.group_members(session, passage, MEMBERS)
-    methods = _methods(session, passage, asked.limit)
+    runs = [run for run in current_runs(session) if run.corpus_id == passage.corpus_id]
+    most = max(1, min(500, MOST_ROWS // max(1, 2 * len({run.method for run in runs}))))
+    limit = asked.limit if whole else min(asked.limit, most)
+    methods = _methods(session, passage, [run.id for run in runs], limit)
+    more = limit < most and any(side.total > len(side.rows) for method in methods for side in method.sides)
+    shares_by, shares = _shares(session, passage, runs)
     corpus = asked.corpus
     return PassagePage(
         found=found,
@@ -89,19 +117,31 @@ def build_page(session: Session, found: FoundPassage, asked: PassageParameters) 
         members=members,
         others=others,
         methods=methods,
-        limit=asked.limit,
-        capped=any(side.total > len(side.rows) for method in methods for side in method.sides),
-        more=f"{passage_address(passage.passage_id)}?{_more(corpus)}",
+        shares=shares,
+        shares_by=shares_by,
+        most=most,
+        more=address(passage_address(passage.passage_id), {"corpus": corpus, "limit": most}) if more else None,
+        text=passage.text[:LONGEST_TEXT],
+        cut=len(passage.text) > LONGEST_TEXT,
+        exports=[(kind, passage_address(passage.passage_id, corpus, f".{kind.lower()}")) for kind in ("CSV", "JSONL")],
         twin=passage_address(passage.passage_id, corpus, ".json"),
     )
 
 
-def _more(corpus: str | None) -> str:
-    return f"corpus={corpus}&limit=500" if corpus else "limit=500"
+def _shares(session: Session, passage: Passage, runs: list[RunSummary]) -> tuple[str | None, list[Share]]:
+    """Shares by the first method, in the order of pages, that looks at the model."""
+    informed = [run for run in runs if method_text(run.method).looks_at_model]
+    if not informed:
+        return None, []
+    method = min(informed, key=lambda run: method_order(run.method)).method
+    found = catalogue.task_shares(session, passage.pk, [run.id for run in informed if run.method == method])
+    return method_text(method).title, [
+        Share(share.task, task_text(share.task).title, share.influenced, share.prompts)
+        for share in sorted(found, key=lambda share: task_order(share.task))
+    ]
 
 
-def _methods(session: Session, passage: Passage, limit: int) -> list[MethodInfluences]:
-    run_ids = [run.id for run in current_runs(session) if run.corpus_id == passage.corpus_id]
+def _methods(session: Session, passage: Passage, run_ids: list[str], limit: int) -> list[MethodInfluences]:
     counts = catalogue.influence_counts(session, passage.pk, run_ids)
     rows: dict[tuple[str, bool], list[Influence]] = {}
     for row in catalogue.influenced_prompts(session, passage.pk, run_ids, limit):
@@ -122,7 +162,7 @@ def _methods(session: Session, passage: Passage, limit: int) -> list[MethodInflu
 
 def passage_json(session: Session, found: FoundPassage, asked: PassageParameters) -> dict[str, Any]:
     """A passage and the prompts that it stands behind."""
-    page = build_page(session, found, asked)
+    page = build_page(session, found, asked, whole=True)
     passage = page.passage
     return {
         "id": passage.passage_id,
@@ -143,6 +183,9 @@ def passage_json(session: Session, found: FoundPassage, asked: PassageParameters
         },
         "previous": page.previous,
         "next": page.next,
+        "shares": [
+            {"task": share.task, "influenced": share.influenced, "prompts": share.prompts} for share in page.shares
+        ],
         "influences": [
             {
                 "method": method.text.slug,
@@ -166,3 +209,31 @@ def passage_json(session: Session, found: FoundPassage, asked: PassageParameters
             for side in method.sides
         ],
     }
+
+
+EXPORT_COLUMNS = (
+    *("passage_id", "method", "run", "side", "rank", "score", "percentile"),
+    *("slug", "task", "prompt", "completion"),
+)
+
+
+def export_rows(session: Session, found: FoundPassage) -> list[dict[str, Any]]:
+    """Every prompt that has the passage in a stored list of a current run, a row each."""
+    passage = found.passage
+    runs = [run.id for run in current_runs(session) if run.corpus_id == passage.corpus_id]
+    return [
+        {
+            "passage_id": passage.passage_id,
+            "method": row.method,
+            "run": row.run_id,
+            "side": "opponents" if row.rank < 0 else "proponents",
+            "rank": abs(row.rank),
+            "score": row.score,
+            "percentile": row.percentile,
+            "slug": row.slug,
+            "task": row.task,
+            "prompt": row.prompt,
+            "completion": row.completion,
+        }
+        for row in catalogue.influenced_prompts(session, passage.pk, runs, limit=None)
+    ]

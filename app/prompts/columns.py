@@ -4,52 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import combinations
+from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
 from app.charts import Histogram, histogram
 from app.http.formats import prompt_address
-from app.methods_text import MethodText, method_order, method_text
-from app.prompts.highlight import Excerpt, excerpt, names_of, prompt_pieces
-from app.prompts.parameters import DEFAULT_METHODS, PinnedParameters, PromptParameters
-from app.prompts.rankings import Rankings, run_order
-from app.prompts.views import first_rank
+from app.methods_text import MethodText, method_text
+from app.prompts.cards import Card, CardMaker, Folded, fold
+from app.prompts.highlight import prompt_pieces
+from app.prompts.links import Choice, Offer, PageLinks
+from app.prompts.parameters import PinnedParameters, PromptParameters
+from app.prompts.rankings import Rankings
+from app.prompts.views import first_rank, list_neighbours
 from app.tasks_text import TaskText, task_text
 from backend.catalogue import prompts as catalogue
-from backend.catalogue.models import Output, Passage, Prompt
+from backend.catalogue.models import Output, Prompt
 from backend.catalogue.passages import newest_corpus_id
-from backend.catalogue.prompts import RankedRow
-from backend.catalogue.runs import RunSummary
+from backend.catalogue.prompt_lists import PromptFilter, PromptOrder, neighbours
+from backend.catalogue.runs import RunSummary, current_runs
+from backend.core.agreement import overlap_at, shared_rank_correlation
+
+CARDS_A_PAGE = 50
+"""Cards of all columns together that a page shows at most: a page stays below 100 kB."""
+
+FEWEST_CARDS = 3
+"""Cards of a column, however many columns there are."""
+
+LATER_JUMPS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A passage's place in another method's stored list."""
+class Jump(NamedTuple):
+    """A place in a list to jump to."""
 
-    title: str
     rank: int
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A passage in a column."""
-
-    rank: int
-    """Negative for opponents."""
-    score: float
-    percentile: float
-    tail_patch: float | None
-    passage_id: str
-    source: str
-    title: str | None
-    excerpt: Excerpt
-    entails: bool | None
-    copies: int
-    """Passages in its near-duplicate group, itself included; 0 without one."""
-    places: list[Place]
-    absent: list[str]
-    """Titles of shown or usual methods that have it in neither of their lists."""
+    url: str
+    entails: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +49,35 @@ class Column:
 
     run: RunSummary
     text: MethodText
-    scored: int
+    scored: int | None
     cards: list[Card]
     stored: int
     stating: int | None
-    """How many of the cards state the fact; None where that has no meaning."""
+    """How many passages of the cards state the fact; None where that has no meaning."""
     first_stating: int | None
     has_metrics: bool
-    chart: Histogram
+    chart: Histogram | None
+    """None for an imported list, whose scores over the corpus are not known."""
     facts: list[tuple[str, str]]
+    jumps: list[Jump]
+    """The cards of this page."""
+    later: list[Jump]
+    """The next passages that state the fact, on later pages."""
+    newer: str | None
+    """Address of the page with the newer run of the same method, on a permalink."""
     without: str | None
     """Address of the same page without this column."""
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A method that could be shown beside the others."""
+class Agreement(NamedTuple):
+    """How far two of the shown lists agree."""
 
-    text: MethodText
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A link that changes one thing about the page."""
-
-    label: str
-    url: str
-    chosen: bool
+    left: str
+    right: str
+    overlap_at_10: float | None
+    overlap: float | None
+    correlation: float | None
+    shared: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,35 +91,67 @@ class PromptPage:
     right: bool | None
     columns: list[Column]
     offers: list[Offer]
+    agreements: list[Agreement]
+    depth: int
+    """Passages of the longest shown list: how deep the second overlap looks."""
     side: str
     sides: list[Choice]
     sizes: list[Choice]
+    folds: list[Choice]
+    can_fold: bool
+    start: int
+    end: int
+    earlier: str | None
+    further: str | None
     pinned: bool
     permalink: str | None
     twin: str
+    exports: list[tuple[str, str]]
+    back: str
+    """The list that the prompt was opened from."""
+    in_list: bool
     previous: str | None
     next: str | None
     corpus_id: str | None
     """For links to passages: None where their ids are unambiguous."""
     marks: list[str]
     """Kinds of highlights that occur on the page."""
+    ngram: int
+    shares_wording: bool
+    lead: str
+    """The beginning of the first passage of the first column, for link previews."""
 
 
 def build_page(
     session: Session, loaded: Rankings, shown: Sequence[RunSummary], asked: PinnedParameters, pinned: bool
 ) -> PromptPage:
     """The page of a prompt with a column for each shown run."""
-    links = _Links(loaded, tuple(shown), asked, pinned)
-    rows = {run.id: loaded.side(run, asked.side, asked.k) for run in shown}
-    pks = {row.passage_pk for some in rows.values() for row in some}
-    passages = catalogue.passages_by_pk(session, pks)
-    groups = {passage.near_duplicates for passage in passages.values()} - {None}
-    copies = catalogue.group_sizes(session, loaded.corpus_id, [group for group in groups if group])
-    cards = _Cards(loaded, shown, passages, copies)
-    previous, following = catalogue.neighbours(session, loaded.prompt.pk)
-    columns = [_column(loaded, run, rows[run.id], cards, asked, links) for run in shown]
+    links = PageLinks(loaded, tuple(shown), asked, pinned)
+    lists = {run.id: loaded.side(run, asked.side) for run in shown}
+    identities = catalogue.passage_identities(session, {row.passage_pk for rows in lists.values() for row in rows})
+    ids = {pk: passage_id for pk, (passage_id, _) in identities.items()}
+    groups = {pk: group for pk, (_, group) in identities.items()}
+    folded = {run_id: fold(rows, groups, copies=asked.copies) for run_id, rows in lists.items()}
+    size = min(asked.k, max(FEWEST_CARDS, CARDS_A_PAGE // max(len(shown), 1)))
+    first = asked.start - 1
+    on_page = {run_id: cards[first : first + size] for run_id, cards in folded.items()}
+
+    passages = catalogue.passages_by_pk(session, {card.row.passage_pk for cards in on_page.values() for card in cards})
+    named = {passage.near_duplicates for passage in passages.values()} - {None}
+    sizes = catalogue.group_sizes(session, loaded.corpus_id, [group for group in named if group])
+    maker = CardMaker(loaded, shown, passages, ids, sizes)
+    newer = _newer_runs(session, loaded, shown) if pinned else {}
+    columns = [
+        _column(
+            loaded, run, on_page[run.id], folded[run.id][first + size :], maker, asked, links, newer.get(run.method)
+        )
+        for run in shown
+    ]
+    longest = max((len(cards) for cards in folded.values()), default=0)
+    previous, following, in_list = _neighbours(session, loaded, asked, links)
+    cards = [card for column in columns for card in column.cards]
+    kinds = {piece.kind for card in cards for piece in card.excerpt.segments}
     newest = newest_corpus_id(session)
-    kinds = {piece.kind for column in columns for card in column.cards for piece in card.excerpt.segments}
     return PromptPage(
         prompt=loaded.prompt,
         task=task_text(loaded.prompt.task),
@@ -136,123 +160,109 @@ def build_page(
         right=None if loaded.output is None else loaded.output.correct,
         columns=columns,
         offers=[] if pinned else links.offers(),
+        agreements=_agreements(columns, lists),
+        depth=max((len(rows) for rows in lists.values()), default=0),
         side=asked.side,
-        sides=[
-            Choice(label, links.to(side=side), asked.side == side)
-            for side, label in (("proponents", "Proponents"), ("opponents", "Opponents"))
-        ],
-        sizes=[Choice(str(k), links.to(k=k), asked.k == k) for k in (10, 25, 50, 100)],
+        sides=links.sides(),
+        sizes=links.sizes(),
+        folds=links.folds(),
+        can_fold=any(group is not None for group in groups.values()),
+        start=asked.start,
+        end=min(first + size, longest),
+        earlier=links.to(start=max(1, asked.start - size)) if asked.start > 1 else None,
+        further=links.to(start=asked.start + size) if longest > first + size else None,
         pinned=pinned,
         permalink=prompt_address(loaded.prompt.slug, tuple(run.id for run in shown)) if shown else None,
-        twin=links.to(suffix=".json"),
+        twin=links.twin(".json"),
+        exports=[(kind, links.twin(f".{kind.lower()}")) for kind in ("JSON", "CSV", "JSONL")],
+        back=links.back(),
+        in_list=in_list,
         previous=previous,
         next=following,
         corpus_id=None if loaded.corpus_id == newest else loaded.corpus_id,
         marks=[kind for kind in ("subject", "object", "completion") if kind in kinds],
+        ngram=maker.n,
+        shares_wording=any(card.excerpt.shared_words for card in cards),
+        lead="".join(piece.text for piece in cards[0].excerpt.segments)[:200] if cards else "",
     )
 
 
-class _Links:
-    """Addresses of the same page with one thing changed."""
+def _neighbours(
+    session: Session, loaded: Rankings, asked: PinnedParameters, links: PageLinks
+) -> tuple[str | None, str | None, bool]:
+    """Addresses of the prompts before and behind in the same list, and whether that is a filtered one."""
+    slug = loaded.prompt.slug
+    if isinstance(asked, PromptParameters) and asked.list_address:
+        found = list_neighbours(session, slug, asked)
+        if found is not None:
+            return links.of(found[0]), links.of(found[1]), True
+    wanted = PromptFilter(query_set=loaded.prompt.query_set_id) if links.pinned else PromptFilter()
+    before, behind = neighbours(session, slug, wanted, PromptOrder()) or (None, None)
+    return links.of(before, listed=False), links.of(behind, listed=False), False
 
-    def __init__(self, loaded: Rankings, shown: tuple[RunSummary, ...], asked: PinnedParameters, pinned: bool) -> None:
-        self.loaded = loaded
-        self.shown = shown
-        self.asked = asked
-        self.pinned = pinned
-        self.chosen = asked.methods is not None if isinstance(asked, PromptParameters) else False
 
-    def to(
-        self,
-        side: str | None = None,
-        k: int | None = None,
-        methods: Sequence[str] | None = None,
-        suffix: str = "",
-    ) -> str:
-        side, k = side or self.asked.side, k or self.asked.k
-        if methods is None and (self.chosen or suffix):
-            methods = [run.method for run in self.shown]
-        keeps_side = side != "proponents" and not suffix
-        return prompt_address(
-            self.loaded.prompt.slug,
-            tuple(run.id for run in self.shown) if self.pinned else (),
-            suffix,
-            side=side if keeps_side else None,
-            k=None if k == 10 else k,
-            methods=",".join(methods) if methods and not self.pinned else None,
+def _newer_runs(session: Session, loaded: Rankings, shown: Sequence[RunSummary]) -> dict[str, RunSummary]:
+    """Method -> its current run, for the shown runs that a newer one has followed."""
+    pinned = {run.method: run for run in shown}
+    current = current_runs(session, loaded.prompt.query_set_id)
+    return {run.method: run for run in current if run.method in pinned and run.id != pinned[run.method].id}
+
+
+def _agreements(columns: Sequence[Column], lists: dict[str, Any]) -> list[Agreement]:
+    found = []
+    for left, right in combinations(columns, 2):
+        one, other = ([row.passage_pk for row in lists[column.run.id]] for column in (left, right))
+        depth = max(len(one), len(other))
+        rho = shared_rank_correlation(one, other)
+        found.append(
+            Agreement(
+                left.text.title,
+                right.text.title,
+                overlap_at(one, other, 10),
+                overlap_at(one, other, depth),
+                rho[0] if rho else None,
+                rho[1] if rho else len(set(one) & set(other)),
+            )
         )
-
-    def without(self, run: RunSummary) -> str | None:
-        rest = [other.method for other in self.shown if other is not run]
-        return self.to(methods=rest) if rest and not self.pinned else None
-
-    def offers(self) -> list[Offer]:
-        shown = [run.method for run in self.shown]
-        others = sorted({run.method for run in self.loaded.runs} - set(shown), key=method_order)
-        return [Offer(method_text(method), self.to(methods=[*shown, method])) for method in others]
-
-
-class _Cards:
-    """Makes the card of a ranked passage."""
-
-    def __init__(
-        self,
-        loaded: Rankings,
-        shown: Sequence[RunSummary],
-        passages: dict[int, Passage],
-        copies: dict[str, int],
-    ) -> None:
-        self.loaded = loaded
-        self.passages = passages
-        self.copies = copies
-        self.names = names_of(loaded.prompt)
-        self.compared = {run.method for run in shown} | set(DEFAULT_METHODS)
-        self.excerpts: dict[int, Excerpt] = {}
-        runs = sorted(loaded.runs, key=run_order)
-        self.ranks = [(run, {row.passage_pk: row.rank for row in reversed(loaded.lists[run.id])}) for run in runs]
-
-    def card(self, run: RunSummary, row: RankedRow) -> Card:
-        passage = self.passages[row.passage_pk]
-        if passage.pk not in self.excerpts:
-            self.excerpts[passage.pk] = excerpt(passage.text, self.names)
-        others = [(other.method, ranks.get(passage.pk)) for other, ranks in self.ranks if other is not run]
-        return Card(
-            rank=row.rank,
-            score=row.score,
-            percentile=row.percentile,
-            tail_patch=row.tail_patch,
-            passage_id=passage.passage_id,
-            source=passage.source,
-            title=passage.title,
-            excerpt=self.excerpts[passage.pk],
-            entails=self.loaded.entails(passage.pk),
-            copies=self.copies.get(passage.near_duplicates or "", 0),
-            places=[Place(method_text(method).title, rank) for method, rank in others if rank is not None],
-            absent=[method_text(method).title for method, rank in others if rank is None and method in self.compared],
-        )
+    return found
 
 
 def _column(
     loaded: Rankings,
     run: RunSummary,
-    rows: list[RankedRow],
-    cards: _Cards,
+    folded: Sequence[Folded],
+    behind: Sequence[Folded],
+    maker: CardMaker,
     asked: PinnedParameters,
-    links: _Links,
+    links: PageLinks,
+    newer: RunSummary | None,
 ) -> Column:
     ranking = loaded.rankings[run.id]
-    made = [cards.card(run, row) for row in rows]
+    cards = [maker.card(run, card) for card in folded]
+    stating = [entails for card in cards for entails in (card.entails, *(copy.entails for copy in card.folded))]
+    later = [
+        Jump(abs(card.row.rank), links.to_card(run, card.row.rank, asked.start + len(cards) + place), entails=True)
+        for place, card in enumerate(behind)
+        if loaded.entails(card.row.passage_pk)
+    ]
+    chart = None
+    if ranking.histogram and ranking.minimum is not None and ranking.maximum is not None:
+        mark = folded[-1].row.score if folded else None
+        chart = histogram(ranking.histogram, ranking.minimum, ranking.maximum, mark=mark)
     return Column(
         run=run,
         text=method_text(run.method),
         scored=ranking.scored,
-        cards=made,
-        stored=sum((row.rank > 0) == (asked.side == "proponents") for row in loaded.lists[run.id]),
-        stating=None if loaded.prompt.frequency is None else sum(card.entails is True for card in made),
+        cards=cards,
+        stored=len(loaded.side(run, asked.side)),
+        stating=None if loaded.prompt.frequency is None else sum(entails is True for entails in stating),
         first_stating=first_rank(ranking.reciprocal_rank or 0.0),
         has_metrics=ranking.reciprocal_rank is not None,
-        chart=histogram(ranking.histogram, ranking.minimum, ranking.maximum, mark=rows[-1].score if rows else None),
+        chart=chart,
         facts=_facts(ranking.facts),
+        jumps=[Jump(abs(card.rank), f"#{run.method}-{abs(card.rank)}", card.entails is True) for card in cards],
+        later=later[:LATER_JUMPS],
+        newer=links.newer(run, newer),
         without=links.without(run),
     )
 

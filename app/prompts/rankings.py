@@ -50,9 +50,9 @@ class Rankings:
         """Whether a passage states the fact; None where that has no meaning."""
         return None if self.prompt.frequency is None else passage_pk in self.entailing
 
-    def side(self, run: RunSummary, side: str, k: int) -> list[RankedRow]:
-        """The first k passages of a side."""
-        return [row for row in self.lists[run.id] if (row.rank > 0) == (side == "proponents")][:k]
+    def side(self, run: RunSummary, side: str) -> list[RankedRow]:
+        """The stored passages of a side, first ranks first."""
+        return [row for row in self.lists[run.id] if (row.rank > 0) == (side == "proponents")]
 
 
 def load_current(session: Session, slug: str) -> Rankings | None:
@@ -61,7 +61,7 @@ def load_current(session: Session, slug: str) -> Rankings | None:
     if found is None:
         return None
     prompt, corpus_id = found
-    return _load(session, prompt, corpus_id, current_runs(session, prompt.query_set_id))
+    return _load(session, prompt, corpus_id, current_runs(session, prompt.query_set_id), [prompt.output_model_id])
 
 
 def load_pinned(session: Session, slug: str, run_ids: Sequence[str]) -> Rankings | None:
@@ -73,13 +73,20 @@ def load_pinned(session: Session, slug: str, run_ids: Sequence[str]) -> Rankings
     runs = runs_by_id(session, run_ids)
     if missing := [run_id for run_id in run_ids if run_id not in runs]:
         raise MissingRun(f"There is no run {', '.join(missing)} here.")
-    loaded = _load(session, prompt, corpus_id, [runs[run_id] for run_id in run_ids])
+    pinned = [runs[run_id] for run_id in run_ids]
+    loaded = _load(session, prompt, corpus_id, pinned, [run.model_id for run in pinned])
     if len(loaded.runs) < len(run_ids):
         raise MissingRun("Not every run of this address ranks passages for this prompt.")
     return loaded
 
 
-def _load(session: Session, prompt: Prompt, corpus_id: str, runs: Sequence[RunSummary]) -> Rankings:
+def _load(
+    session: Session,
+    prompt: Prompt,
+    corpus_id: str,
+    runs: Sequence[RunSummary],
+    models: Sequence[str | None],
+) -> Rankings:
     rankings = {
         ranking.run_id: ranking
         for ranking in catalogue.rankings_of_prompt(session, prompt.pk, [run.id for run in runs])
@@ -89,7 +96,6 @@ def _load(session: Session, prompt: Prompt, corpus_id: str, runs: Sequence[RunSu
     lists: dict[str, list[RankedRow]] = {run.id: [] for run in ranked}
     for row in sorted(catalogue.ranked_rows(session, list(by_pk)), key=lambda row: abs(row.rank)):
         lists[by_pk[row.ranking_pk]].append(row)
-    outputs = catalogue.outputs_of(session, [prompt.pk]).get(prompt.pk, [])
     return Rankings(
         prompt=prompt,
         corpus_id=corpus_id,
@@ -97,7 +103,7 @@ def _load(session: Session, prompt: Prompt, corpus_id: str, runs: Sequence[RunSu
         rankings=rankings,
         lists=lists,
         entailing=catalogue.entailing_passages(session, prompt.pk),
-        output=output_of(outputs, [run.model_id for run in ranked]),
+        output=output_of(catalogue.outputs_of(session, prompt.pk), models),
     )
 
 
@@ -120,27 +126,9 @@ def choose(loaded: Rankings, chosen: tuple[str, ...] | None) -> list[RunSummary]
 
 def prompt_json(session: Session, loaded: Rankings, shown: Sequence[RunSummary], k: int) -> dict[str, Any]:
     """A prompt and the rankings of the shown runs, in the shape that programs rely on."""
-    sides = ("proponents", "opponents")
-    rows = {(run.id, side): loaded.side(run, side, k) for run in shown for side in sides}
-    pks = {row.passage_pk for some in rows.values() for row in some}
-    passages = catalogue.passages_by_pk(session, pks)
-
-    def entry(row: RankedRow) -> dict[str, Any]:
-        passage = passages[row.passage_pk]
-        return {
-            "rank": abs(row.rank),
-            "score": row.score,
-            "percentile": row.percentile,
-            "passage_id": passage.passage_id,
-            "text": passage.text,
-            "source": passage.source,
-            "entails": loaded.entails(row.passage_pk),
-            "tail_patch": row.tail_patch,
-        }
-
-    prompt, output = loaded.prompt, loaded.output
+    output = loaded.output
     return {
-        **prompt_fields(prompt),
+        **prompt_fields(loaded.prompt),
         "output": None
         if output is None
         else {
@@ -151,11 +139,52 @@ def prompt_json(session: Session, loaded: Rankings, shown: Sequence[RunSummary],
             "samples": output.samples,
         },
         "rankings": [
-            {
-                "run": run.id,
-                "method": run.method,
-                **{side: [entry(row) for row in rows[run.id, side]] for side in sides},
-            }
+            {"run": run.id, "method": run.method, **{side: entries[run.id, side] for side in SIDES}}
+            for entries in (_entries(session, loaded, shown, k),)
             for run in shown
         ],
     }
+
+
+SIDES = ("proponents", "opponents")
+EXPORT_COLUMNS = (
+    *("slug", "prompt", "completion", "run", "method", "side"),
+    *("rank", "score", "percentile", "passage_id", "source", "group", "entails", "tail_patch", "text"),
+)
+
+
+def export_rows(session: Session, loaded: Rankings, shown: Sequence[RunSummary], k: int) -> list[dict[str, Any]]:
+    """The passages of the shown runs' lists, a row each."""
+    prompt = loaded.prompt
+    named = {"slug": prompt.slug, "prompt": prompt.prompt, "completion": prompt.completion}
+    entries = _entries(session, loaded, shown, k)
+    return [
+        {**named, "run": run.id, "method": run.method, "side": side, **entry}
+        for run in shown
+        for side in SIDES
+        for entry in entries[run.id, side]
+    ]
+
+
+def _entries(
+    session: Session, loaded: Rankings, shown: Sequence[RunSummary], k: int
+) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """(run id, side) -> its first k passages."""
+    rows = {(run.id, side): loaded.side(run, side)[:k] for run in shown for side in SIDES}
+    passages = catalogue.passages_by_pk(session, {row.passage_pk for some in rows.values() for row in some})
+
+    def entry(row: RankedRow) -> dict[str, Any]:
+        passage = passages[row.passage_pk]
+        return {
+            "rank": abs(row.rank),
+            "score": row.score,
+            "percentile": row.percentile,
+            "passage_id": passage.passage_id,
+            "text": passage.text,
+            "source": passage.source,
+            "group": passage.near_duplicates,
+            "entails": loaded.entails(row.passage_pk),
+            "tail_patch": row.tail_patch,
+        }
+
+    return {key: [entry(row) for row in some] for key, some in rows.items()}

@@ -1,8 +1,8 @@
-"""The list of prompts: what its template shows and what its JSON twin holds."""
+"""The list of prompts: what its template shows and what its JSON twin and its exports hold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,29 +11,34 @@ from sqlalchemy.orm import Session
 from app.http.formats import address
 from app.http.parameters import FieldError
 from app.methods_text import method_order, method_text
+from app.prompts.facets import Chip, Facet, Preset, chips_of, facets_of, presets, total_of
 from app.prompts.highlight import prompt_pieces
-from app.prompts.parameters import DEFAULT_METHODS, ListParameters
-from app.tasks_text import task_order, task_text
-from backend.catalogue import prompts as catalogue
+from app.prompts.parameters import DEFAULT_METHODS, LIMIT, ListedParameters, ListParameters
+from app.tasks_text import task_text
+from backend.catalogue import prompt_lists as catalogue
 from backend.catalogue.models import Output, Prompt
+from backend.catalogue.prompt_lists import MeanMetrics, PromptOrder
 from backend.catalogue.runs import RunSummary, current_runs
-from backend.core.metrics import BUCKETS
+
+SORTS: dict[str, str] = {
+    "order": "as loaded",
+    "most-confident": "most confident first",
+    "least-confident": "least confident first",
+    "most-stated": "most often stated first",
+    "least-stated": "least often stated first",
+    "best-traced": "best traced by TrackStar first",
+    "worst-traced": "worst traced by TrackStar first",
+}
+TRACED_BY = "trackstar"
+EXPORT_BATCH = 500
+MOST_ROWS = 100
+"""Prompts on a page of the HTML list, whatever is asked for: a page stays below 100 kB."""
 
 
 class UnknownCursor(Exception):
     """The prompt that a page should start behind is not there."""
 
     error = FieldError("after", "names no prompt of this installation")
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A choice in a form."""
-
-    value: str
-    label: str
-    count: int
-    chosen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +54,13 @@ class FirstRank:
 class PromptRow:
     """A prompt in the list."""
 
-    slug: str
+    url: str
     task: str
     task_title: str
     relation: str | None
     bucket: str | None
     pieces: tuple[str, str, str]
     output: Output | None
-    right: bool | None
     first_ranks: list[FirstRank]
 
 
@@ -66,60 +70,77 @@ class MetricsRow:
 
     method: str
     title: str
-    means: catalogue.MeanMetrics
+    means: MeanMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class SortChoice:
+    """An order of the list."""
+
+    value: str
+    label: str
+    chosen: bool
 
 
 @dataclass(frozen=True, slots=True)
 class PromptList:
     """One page of the filtered list."""
 
+    q: str | None
     rows: list[PromptRow]
     total: int
     everything: int
-    tasks: list[Option]
-    relations: list[Option]
-    buckets: list[Option]
+    facets: list[Facet]
+    chips: list[Chip]
+    presets: list[Preset]
+    sorts: list[SortChoice]
     metrics: list[MetricsRow]
-    filtered: bool
+    has_tail_patch: bool
     limit: int
     canonical: str
     first: str | None
     next: str | None
     random: str
+    exports: list[tuple[str, str]]
 
 
 def build_list(session: Session, asked: ListParameters) -> PromptList:
     """The page that the parameters ask for; raises UnknownCursor."""
+    asked = asked.model_copy(update={"limit": min(asked.limit, MOST_ROWS)})
     found = _fetch(session, asked)
-    chosen = asked.model_dump(include={"task", "relation", "bucket"})
-    limit = {} if asked.limit == 50 else {"limit": asked.limit}
+    listed = asked.list_address
+    limit = {} if asked.limit == LIMIT else {"limit": asked.limit}
+    metrics = [
+        MetricsRow(method, method_text(method).title, means)
+        for method, means in sorted(found.metrics.items(), key=lambda item: method_order(item[0]))
+    ]
     return PromptList(
-        rows=[_row(found, prompt) for prompt in found.prompts],
+        q=asked.q,
+        rows=[_row(found, prompt, listed) for prompt in found.prompts],
         total=found.total,
-        everything=sum(facet.count for facet in found.facets),
-        tasks=_options(found.facets, asked, "task", lambda slug: task_text(slug).title, task_order),
-        relations=_options(found.facets, asked, "relation", str, str),
-        buckets=_options(found.facets, asked, "bucket", str, BUCKETS.index),
-        metrics=[
-            MetricsRow(method, method_text(method).title, means)
-            for method, means in sorted(found.metrics.items(), key=lambda item: method_order(item[0]))
-        ],
-        filtered=any(chosen.values()),
+        everything=sum(facet.count for facet in catalogue.facets(session)) if asked.q else found.everything,
+        facets=facets_of(found.facets, asked),
+        chips=chips_of(asked),
+        presets=presets(asked),
+        sorts=[SortChoice(value, label, value == asked.sort) for value, label in SORTS.items()],
+        metrics=metrics,
+        has_tail_patch=any(row.means.tail_patch is not None for row in metrics),
         limit=asked.limit,
-        canonical=address("/prompts", {**chosen, **limit, "after": asked.after}),
-        first=address("/prompts", {**chosen, **limit}) if asked.after else None,
-        next=address("/prompts", {**chosen, **limit, "after": found.after}) if found.after else None,
-        random=address("/prompts/random", chosen),
+        canonical=address("/prompts", {**listed, **limit, "after": asked.after}),
+        first=address("/prompts", {**listed, **limit}) if asked.after else None,
+        next=address("/prompts", {**listed, **limit, "after": found.after}) if found.after else None,
+        random=address("/prompts/random", listed),
+        exports=[(kind, address(f"/prompts.{kind.lower()}", listed)) for kind in ("JSON", "CSV", "JSONL")],
     )
 
 
-def list_json(session: Session, asked: ListParameters) -> dict[str, Any]:
-    """The same page as JSON."""
+def list_json(session: Session, asked: ListParameters, path: str = "/prompts.json") -> dict[str, Any]:
+    """The same page as JSON; ``path`` is the address that ``next`` continues."""
     found = _fetch(session, asked)
-    rest = asked.model_dump(exclude={"after", "limit"})
+    rest = {**asked.list_address, "limit": asked.limit}
     return {
         "items": [_item(found, prompt) for prompt in found.prompts],
-        "next": address("/prompts.json", {**rest, "limit": asked.limit, "after": found.after}) if found.after else None,
+        "next": address(path, {**rest, "after": found.after}) if found.after else None,
         "total": found.total,
         "metrics": {
             method: asdict(means)
@@ -129,85 +150,97 @@ def list_json(session: Session, asked: ListParameters) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """Rows behind one page of the list."""
+class _Rows:
+    """Prompts and what is shown beside each."""
 
-    prompts: list[Prompt]
+    prompts: Sequence[Prompt]
+    runs: dict[str, RunSummary]
+    outputs: dict[int, Output]
+    rankings: dict[int, list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found(_Rows):
+    """Everything behind one page of the list."""
+
     after: str | None
     total: int
+    everything: int
     facets: list[catalogue.FacetCount]
-    runs: dict[str, RunSummary]
-    outputs: dict[int, list[Output]]
-    rankings: dict[int, list[Any]]
-    metrics: dict[str, catalogue.MeanMetrics]
+    metrics: dict[str, MeanMetrics]
+
+
+def _order(asked: ListedParameters, runs: Iterable[RunSummary]) -> PromptOrder:
+    return catalogue.order_of(asked.sort, [run.id for run in runs if run.method == TRACED_BY])
+
+
+def _rows(session: Session, prompts: Sequence[Prompt], runs: dict[str, RunSummary]) -> _Rows:
+    rankings: dict[int, list[Any]] = {}
+    for ranking in catalogue.rankings_of(session, [prompt.pk for prompt in prompts], runs):
+        rankings.setdefault(ranking.prompt_pk, []).append(ranking)
+    return _Rows(prompts, runs, catalogue.answers_of(session, prompts), rankings)
 
 
 def _fetch(session: Session, asked: ListParameters) -> _Found:
-    after_pk = 0
-    if asked.after is not None:
-        place = catalogue.pk_of_slug(session, asked.after)
-        if place is None:
-            raise UnknownCursor
-        after_pk = place
-    facets = catalogue.facets(session)
-    prompts = catalogue.page_of_prompts(session, asked.wanted, after_pk, asked.limit + 1)
-    more, prompts = len(prompts) > asked.limit, prompts[: asked.limit]
     runs = {run.id: run for run in current_runs(session)}
-    pks = [prompt.pk for prompt in prompts]
-    rankings: dict[int, list[Any]] = {}
-    for ranking in catalogue.rankings_of(session, pks, runs):
-        rankings.setdefault(ranking.prompt_pk, []).append(ranking)
+    order = _order(asked, runs.values())
+    after = None
+    if asked.after is not None:
+        after = catalogue.place_of(session, asked.after, order)
+        if after is None:
+            raise UnknownCursor
+    facets = catalogue.facets(session, asked.q)
+    prompts = catalogue.page_of_prompts(session, asked.wanted, order, after, asked.limit + 1)
+    more, prompts = len(prompts) > asked.limit, prompts[: asked.limit]
+    rows = _rows(session, prompts, runs)
     return _Found(
         prompts=prompts,
-        after=prompts[-1].slug if more else None,
-        total=sum(facet.count for facet in facets if _passes(facet, asked)),
-        facets=facets,
         runs=runs,
-        outputs=catalogue.outputs_of(session, pks),
-        rankings=rankings,
+        outputs=rows.outputs,
+        rankings=rows.rankings,
+        after=prompts[-1].slug if more else None,
+        total=total_of(facets, asked),
+        everything=sum(facet.count for facet in facets),
+        facets=facets,
         metrics=catalogue.mean_metrics(session, asked.wanted, runs),
     )
 
 
-def _passes(facet: catalogue.FacetCount, asked: ListParameters, but: str = "") -> bool:
-    return all(
-        name == but or getattr(asked, name) in (None, getattr(facet, name)) for name in ("task", "relation", "bucket")
-    )
+def list_neighbours(session: Session, slug: str, asked: ListedParameters) -> tuple[str | None, str | None] | None:
+    """Slugs of the prompts before and behind one in the list that it was opened from; None if it is not of it."""
+    runs = current_runs(session) if asked.sort.endswith("traced") else []
+    return catalogue.neighbours(session, slug, asked.wanted, _order(asked, runs))
 
 
-def _options(
-    facets: Iterable[catalogue.FacetCount],
-    asked: ListParameters,
-    name: str,
-    label: Callable[[str], str],
-    order: Callable[[str], Any],
-) -> list[Option]:
-    """Choices of one facet, each with the count that choosing it would give."""
-    chosen = getattr(asked, name)
-    counts: dict[str, int] = {chosen: 0} if chosen is not None else {}
-    for facet in facets:
-        value = getattr(facet, name)
-        if value is not None and _passes(facet, asked, but=name):
-            counts[value] = counts.get(value, 0) + facet.count
-    values = sorted(counts, key=order)
-    return [Option(value, label(value), counts[value], value == chosen) for value in values]
+def export_columns(session: Session) -> list[str]:
+    """The columns of the list as CSV."""
+    methods = sorted({run.method for run in current_runs(session)}, key=method_order)
+    return [
+        *("slug", "url", "task", "relation", "bucket", "frequency", "prompt", "completion", "subject", "object"),
+        *("output.text", "output.probability", "output.correct"),
+        *(f"metrics.{method}.{name}" for method in methods for name in ("run", *METRICS)),
+    ]
 
 
-def output_of(outputs: list[Output], models: Iterable[str | None]) -> Output | None:
+def export_rows(session: Session, asked: ListedParameters) -> Iterator[dict[str, Any]]:
+    """Every prompt of the filtered list, in its order, as items of the JSON twin."""
+    runs = {run.id: run for run in current_runs(session)}
+    for prompts in catalogue.every_prompt(session, asked.wanted, _order(asked, runs.values()), EXPORT_BATCH):
+        found = _rows(session, prompts, runs)
+        for prompt in prompts:
+            yield _item(found, prompt)
+
+
+def output_of(outputs: Sequence[Output], models: Iterable[str | None]) -> Output | None:
     """The output of the first of these models that has one, else any."""
     by_model = {output.model_id: output for output in outputs}
     named = (by_model[model] for model in models if model in by_model)
     return next(named, outputs[-1] if outputs else None)
 
 
-def _ranked(found: _Found, prompt: Prompt) -> list[tuple[str, Any]]:
+def _ranked(found: _Rows, prompt: Prompt) -> list[tuple[str, Any]]:
     pairs = [(found.runs[ranking.run_id].method, ranking) for ranking in found.rankings.get(prompt.pk, [])]
     return sorted(pairs, key=lambda pair: method_order(pair[0]))
-
-
-def _output(found: _Found, prompt: Prompt) -> Output | None:
-    models = [found.runs[ranking.run_id].model_id for _, ranking in _ranked(found, prompt)]
-    return output_of(found.outputs.get(prompt.pk, []), models)
 
 
 def first_rank(reciprocal_rank: float) -> int | None:
@@ -215,19 +248,24 @@ def first_rank(reciprocal_rank: float) -> int | None:
     return round(1 / reciprocal_rank) if reciprocal_rank > 0 else None
 
 
-def _row(found: _Found, prompt: Prompt) -> PromptRow:
+LINE = 300
+"""Characters of a prompt that the list shows."""
+
+
+def _row(found: _Rows, prompt: Prompt, listed: dict[str, object]) -> PromptRow:
     ranked = [pair for pair in _ranked(found, prompt) if pair[1].reciprocal_rank is not None]
     shown = [pair for pair in ranked if pair[0] in DEFAULT_METHODS] or ranked[:2]
-    output = _output(found, prompt)
+    before, space, completion = prompt_pieces(prompt.prompt, prompt.completion)
+    before = f"…{before[-LINE:]}" if len(before) > LINE else before
+    completion = f"{completion[:LINE]}…" if len(completion) > LINE else completion
     return PromptRow(
-        slug=prompt.slug,
+        url=address(f"/prompts/{prompt.slug}", listed),
         task=prompt.task,
         task_title=task_text(prompt.task).title,
         relation=prompt.relation,
         bucket=prompt.bucket,
-        pieces=prompt_pieces(prompt.prompt, prompt.completion),
-        output=output,
-        right=None if output is None else output.correct,
+        pieces=(before, space, completion),
+        output=found.outputs.get(prompt.pk),
         first_ranks=[
             FirstRank(method, method_text(method).title, first_rank(ranking.reciprocal_rank))
             for method, ranking in shown
@@ -245,12 +283,16 @@ def prompt_fields(prompt: Prompt) -> dict[str, Any]:
         "relation": prompt.relation,
         "subject": prompt.subject,
         "object": prompt.object,
+        "frequency": prompt.frequency,
         "bucket": prompt.bucket,
     }
 
 
-def _item(found: _Found, prompt: Prompt) -> dict[str, Any]:
-    output = _output(found, prompt)
+METRICS = ("reciprocal_rank", "recall_at_10", "precision_at_1", "precision_at_10", "tail_patch")
+
+
+def _item(found: _Rows, prompt: Prompt) -> dict[str, Any]:
+    output = found.outputs.get(prompt.pk)
     return {
         **prompt_fields(prompt),
         "url": f"/prompts/{prompt.slug}",
@@ -258,13 +300,7 @@ def _item(found: _Found, prompt: Prompt) -> dict[str, Any]:
         if output is None
         else {"text": output.text, "probability": output.probability, "correct": output.correct},
         "metrics": {
-            method: {
-                "run": ranking.run_id,
-                "reciprocal_rank": ranking.reciprocal_rank,
-                "recall_at_10": ranking.recall_at_10,
-                "precision_at_1": ranking.precision_at_1,
-                "precision_at_10": ranking.precision_at_10,
-            }
+            method: {"run": ranking.run_id, **{name: getattr(ranking, name) for name in METRICS}}
             for method, ranking in _ranked(found, prompt)
         },
     }

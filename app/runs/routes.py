@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from app.http.database import ReadSession
 from app.http.errors import Problem, not_found
+from app.http.exports import export
 from app.http.parameters import NoParameters, bad_parameters, parameters_of
 from app.http.rendering import render
 from app.runs import views
@@ -25,6 +26,16 @@ def list_json(request: Request, session: ReadSession, asked: ListAsked) -> dict[
         return views.run_list_json(session, asked)
     except views.UnknownCursor as unknown:
         raise bad_parameters(request, unknown.error) from unknown
+
+
+@router.get("/runs.csv")
+def list_csv(session: ReadSession, asked: NothingAsked) -> Response:
+    return export(views.export_rows(session), views.EXPORT_COLUMNS, "runs", "csv")
+
+
+@router.get("/runs.jsonl")
+def list_jsonl(session: ReadSession, asked: NothingAsked) -> Response:
+    return export(views.export_rows(session), views.EXPORT_COLUMNS, "runs", "jsonl")
 
 
 @router.get("/runs")

@@ -119,17 +119,36 @@ def run_list_json(session: Session, asked: RunListParameters) -> dict[str, Any]:
     """The same page as JSON."""
     rows, following = _rows(session, asked)
     return {
-        "items": [
-            {
-                **summary_json(row.run),
-                "current": row.current,
-                "metrics": {"facts": {"mrr": row.mrr, "recall_at_10": row.recall_at_10, "n": row.n}} if row.n else {},
-            }
-            for row in rows
-        ],
+        "items": [_item(row) for row in rows],
         "next": address("/runs.json", {"limit": asked.limit, "after": following}) if following else None,
         "total": catalogue.count_runs(session),
     }
+
+
+def _item(row: RunRow) -> dict[str, Any]:
+    return {
+        **summary_json(row.run),
+        "current": row.current,
+        "metrics": {"facts": {"mrr": row.mrr, "recall_at_10": row.recall_at_10, "n": row.n}} if row.n else {},
+    }
+
+
+EXPORT_COLUMNS = (
+    *("id", "url", "method", "model", "corpus", "queries", "created_at", "current"),
+    *("metrics.facts.mrr", "metrics.facts.recall_at_10", "metrics.facts.n"),
+)
+
+
+def export_rows(session: Session) -> list[dict[str, Any]]:
+    """Every run, newest first, as items of the JSON twin."""
+    asked = RunListParameters(limit=200)
+    found: list[dict[str, Any]] = []
+    while True:
+        rows, following = _rows(session, asked)
+        found += [_item(row) for row in rows]
+        if following is None:
+            return found
+        asked = RunListParameters(limit=200, after=following)
 
 
 def summary_json(run: RunSummary) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def _prompt_rows(
             stating = None if row.get("entails") is None else list(dict.fromkeys(row["entails"]))
             # A query may say that more passages state it than its corpus holds: lists that were imported do.
             frequency = row.get("frequency", None if stating is None else len(stating))
-            prompt = {
+            prompt: dict[str, Any] = {
                 "query_set_id": artifact.id,
                 "position": position,
                 "query_id": query_id,

@@ -1,4 +1,8 @@
-"""Loading a run: its rankings, ranked passages and mean retrieval metrics."""
+"""Loading a run: its rankings, ranked passages and mean retrieval metrics.
+
+A run made here scored every passage and comes with the distribution of its scores. One whose lists were imported
+has no such files, so its rankings have no histogram and its passages no percentiles.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +44,23 @@ RETRIEVAL_METRICS = {
 """Name of a mean in ``metrics`` -> the column of ``rankings`` that it is the mean of."""
 
 RANKINGS_A_STATEMENT = 100
+DISTRIBUTION = (
+    "histogram.i32.npy",
+    "range.f64.npy",
+    "quantiles.f32.npy",
+    "proponent_percentiles.f32.npy",
+    "opponent_percentiles.f32.npy",
+)
+"""Files that tell how all passages scored: a run has all of them or, with imported lists, none."""
+
+IMPORTED = "imported"
+"""Setting of a manifest that says of what format an artifact's content was imported."""
+
+LINE = "line"
+"""Fact of a query in an imported run: its line in the file that was imported; none where the file lacked it."""
+
+STATED_ELSEWHERE = "stated_elsewhere"
+"""Fact of a query in an imported run: its lists were judged, and its fact is stated by passages in none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +70,15 @@ class _Side:
     positions: np.ndarray
     """Queries x k, int32; -1 after the last passage."""
     scores: np.ndarray
-    percentiles: np.ndarray
+    percentiles: np.ndarray | None
 
 
 def load_run(session: Session, folder: Path) -> bool:
     """Load a run; returns False if it is there already.
 
     Raises MissingArtifact where its corpus, query set or model is not in the catalogue and CorruptArtifact
-    where an array has the wrong shape or names a passage that the corpus does not have.
+    where an array has the wrong shape or names a passage that the corpus does not have, or where only some of the
+    files of the scores' distribution are there.
     """
     artifact = ArtifactReader(folder, "run")
     if is_loaded(session, Run, artifact.id):
@@ -90,10 +112,14 @@ def load_run(session: Session, folder: Path) -> bool:
 def _load_rankings(
     session: Session, artifact: ArtifactReader, prompts: list[Prompt], passages: list[tuple[int, str]]
 ) -> None:
-    proponents = _side(artifact, "proponent", len(prompts), len(passages))
-    opponents = _side(artifact, "opponent", len(prompts), len(passages))
+    scored = _has_distribution(artifact)
+    proponents = _side(artifact, "proponent", len(prompts), len(passages), scored)
+    opponents = _side(artifact, "opponent", len(prompts), len(passages), scored)
+    facts = _query_facts(artifact, len(prompts))
     metrics = _metrics(session, prompts, [passage_id for _, passage_id in passages], proponents.positions)
-    insert_rows(session, Ranking, _ranking_rows(artifact, prompts, metrics))
+    if IMPORTED in artifact.manifest.config:
+        metrics = [_imported_metrics(metric, fact) for metric, fact in zip(metrics, facts, strict=True)]
+    insert_rows(session, Ranking, _ranking_rows(artifact, prompts, facts, metrics, scored))
 
     statement = select(Ranking.prompt_pk, Ranking.pk).filter_by(run_id=artifact.id)
     of_prompt = {prompt_pk: pk for prompt_pk, pk in session.execute(statement)}
@@ -109,7 +135,21 @@ def _load_rankings(
     insert_rows(session, Metric, list(_mean_rows(artifact.id, prompts, metrics)))
 
 
-def _side(artifact: ArtifactReader, name: str, queries: int, passages: int) -> _Side:
+def _has_distribution(artifact: ArtifactReader) -> bool:
+    missing = [name for name in DISTRIBUTION if not artifact.holds(name)]
+    if missing and len(missing) < len(DISTRIBUTION):
+        raise artifact.corrupt(missing[0], "it is missing, while other files of the scores' distribution are there")
+    return not missing
+
+
+def _query_facts(artifact: ArtifactReader, queries: int) -> list[dict[str, Any]]:
+    facts = artifact.json("query_facts.json")
+    if not (isinstance(facts, list) and len(facts) == queries and all(isinstance(fact, dict) for fact in facts)):
+        raise artifact.corrupt("query_facts.json", f"it is no list of {queries} objects")
+    return facts
+
+
+def _side(artifact: ArtifactReader, name: str, queries: int, passages: int, scored: bool) -> _Side:
     file = f"{name}s.i32.npy"
     positions = np.asarray(artifact.array(file, (queries, None), "int32"))
     if positions.size and not (positions.min() >= -1 and positions.max() < passages):
@@ -122,9 +162,10 @@ def _side(artifact: ArtifactReader, name: str, queries: int, passages: int) -> _
         raise artifact.corrupt(file, "a passage occurs twice in a ranking")
     shape = positions.shape
     scores = np.asarray(artifact.array(f"{name}_scores.f64.npy", shape, "float64"))
-    percentiles = np.asarray(artifact.array(f"{name}_percentiles.f32.npy", shape, "float32"))
-    if not (np.isfinite(scores[~empty]).all() and np.isfinite(percentiles[~empty]).all()):
-        raise artifact.corrupt(f"{name}_scores.f64.npy", "a score or percentile is not finite")
+    percentiles = np.asarray(artifact.array(f"{name}_percentiles.f32.npy", shape, "float32")) if scored else None
+    for values in (scores, percentiles):
+        if values is not None and not np.isfinite(values[~empty]).all():
+            raise artifact.corrupt(f"{name}_scores.f64.npy", "a score or percentile is not finite")
     return _Side(positions, scores, percentiles)
 
 
@@ -147,20 +188,37 @@ def _metrics(
     ]
 
 
+def _imported_metrics(found: RetrievalMetrics | None, fact: dict[str, Any]) -> RetrievalMetrics | None:
+    """Of an imported list: none where the file had no list for the query, zeros where all it lists was judged in vain.
+
+    A list that was made here is left out of the means where no passage entails its query: the corpus is known.
+    Of an imported one the passages beside the listed ones are unknown, and some of them state the fact.
+    """
+    if LINE not in fact:
+        return None
+    if found is None and fact.get(STATED_ELSEWHERE):
+        return RetrievalMetrics(0.0, 0.0, 0.0, 0.0)
+    return found
+
+
 def _ranking_rows(
-    artifact: ArtifactReader, prompts: list[Prompt], metrics: list[RetrievalMetrics | None]
+    artifact: ArtifactReader,
+    prompts: list[Prompt],
+    facts: list[dict[str, Any]],
+    metrics: list[RetrievalMetrics | None],
+    scored: bool,
 ) -> list[dict[str, Any]]:
-    histogram = artifact.array("histogram.i32.npy", (len(prompts), BINS), "int32")
-    score_range = artifact.finite_array("range.f64.npy", (len(prompts), 2), "float64").tolist()
-    facts = artifact.json("query_facts.json")
-    if not (isinstance(facts, list) and len(facts) == len(prompts) and all(isinstance(f, dict) for f in facts)):
-        raise artifact.corrupt("query_facts.json", f"it is no list of {len(prompts)} objects")
+    histogram: list[list[int] | None] = [None] * len(prompts)
+    score_range: list[tuple[float | None, float | None]] = [(None, None)] * len(prompts)
+    if scored:
+        histogram = artifact.array("histogram.i32.npy", (len(prompts), BINS), "int32").tolist()
+        score_range = artifact.finite_array("range.f64.npy", (len(prompts), 2), "float64").tolist()
     nothing: dict[str, float | None] = dict.fromkeys(RETRIEVAL_METRICS.values())
     return [
         {
             "run_id": artifact.id,
             "prompt_pk": prompt.pk,
-            "scored": sum(counts),
+            "scored": None if counts is None else sum(counts),
             "minimum": minimum,
             "maximum": maximum,
             "histogram": counts,
@@ -168,7 +226,7 @@ def _ranking_rows(
             **(nothing if metric is None else asdict(metric)),
         }
         for prompt, counts, (minimum, maximum), fact, metric in zip(
-            prompts, histogram.tolist(), score_range, facts, metrics, strict=True
+            prompts, histogram, score_range, facts, metrics, strict=True
         )
     ]
 
@@ -179,12 +237,15 @@ def _ranked_rows(
     """Rows of ``ranked_passages``: ranks 1, 2, ... or, with sign -1, -1, -2, ..."""
     positions = side.positions[rows]
     query, place = np.nonzero(positions != -1)
+    percentiles: list[float | None] = [None] * len(query)
+    if side.percentiles is not None:
+        percentiles = side.percentiles[rows][query, place].tolist()
     columns = zip(
         np.asarray(ranking_pks, np.int64)[query].tolist(),
         (sign * (place + 1)).tolist(),
         passage_pks[positions[query, place]].tolist(),
         side.scores[rows][query, place].tolist(),
-        side.percentiles[rows][query, place].tolist(),
+        percentiles,
         strict=True,
     )
     for ranking_pk, rank, passage_pk, score, percentile in columns:
@@ -203,7 +264,7 @@ def _mean_rows(run_id: str, prompts: list[Prompt], metrics: list[RetrievalMetric
     for prompt, metric in zip(prompts, metrics, strict=True):
         if metric is not None:
             for task in (prompt.task, ""):
-                for bucket in (prompt.bucket or "", ""):
+                for bucket in {prompt.bucket or "", ""}:
                     cells[task, bucket].append(metric)
     for (task, bucket), found in sorted(cells.items()):
         for name, field in RETRIEVAL_METRICS.items():

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import ColumnElement, Select, case, func, select
 from sqlalchemy.orm import Session
 
 from backend.catalogue.models import Corpus, Passage, Prompt, RankedPassage, Ranking, Run
@@ -31,7 +31,7 @@ class InfluencedPrompt:
     method: str
     rank: int
     score: float
-    percentile: float
+    percentile: float | None
     slug: str
     task: str
     prompt: str
@@ -65,13 +65,42 @@ def newest_corpus_id(session: Session) -> str | None:
 
 
 def adjacent(session: Session, passage: Passage) -> tuple[str | None, str | None]:
-    """Ids of the passages before and behind one in its corpus."""
-    statement = select(Passage.position, Passage.passage_id).where(
-        Passage.corpus_id == passage.corpus_id,
-        Passage.position.in_((passage.position - 1, passage.position + 1)),
+    """Ids of the passages before and behind one in its source."""
+    same = (Passage.corpus_id == passage.corpus_id, Passage.source == passage.source)
+    before = select(Passage.passage_id).where(*same, Passage.position < passage.position)
+    behind = select(Passage.passage_id).where(*same, Passage.position > passage.position)
+    previous, following = session.execute(
+        select(
+            before.order_by(Passage.position.desc()).limit(1).scalar_subquery(),
+            behind.order_by(Passage.position).limit(1).scalar_subquery(),
+        )
+    ).one()
+    return previous, following
+
+
+@dataclass(frozen=True, slots=True)
+class TaskShare:
+    """Of how many of a task's prompts a passage is a stored proponent."""
+
+    task: str
+    influenced: int
+    prompts: int
+
+
+def task_shares(session: Session, passage_pk: int, run_ids: Collection[str]) -> list[TaskShare]:
+    """For each task that the passage is a stored proponent in, by these runs: in how many of its prompts."""
+    influenced = (
+        _influences(select(Prompt.task, func.count(Prompt.pk.distinct())), passage_pk, run_ids)
+        .join(Prompt, Prompt.pk == Ranking.prompt_pk)
+        .where(RankedPassage.rank > 0)
+        .group_by(Prompt.task)
     )
-    found = {position: passage_id for position, passage_id in session.execute(statement)}
-    return found.get(passage.position - 1), found.get(passage.position + 1)
+    found = {task: count for task, count in session.execute(influenced)}
+    if not found:
+        return []
+    sets = select(Run.query_set_id).where(Run.id.in_(run_ids))
+    totals = select(Prompt.task, func.count()).where(Prompt.query_set_id.in_(sets)).group_by(Prompt.task)
+    return [TaskShare(task, found[task], total) for task, total in session.execute(totals) if task in found]
 
 
 def group_members(session: Session, passage: Passage, limit: int) -> tuple[list[Passage], int]:
@@ -98,9 +127,9 @@ def influence_counts(session: Session, passage_pk: int, run_ids: Collection[str]
 
 
 def influenced_prompts(
-    session: Session, passage_pk: int, run_ids: Collection[str], limit: int
+    session: Session, passage_pk: int, run_ids: Collection[str], limit: int | None
 ) -> list[InfluencedPrompt]:
-    """For each method and side up to ``limit`` prompts that the passage is ranked highest for."""
+    """For each method and side up to ``limit`` prompts (None: all) that the passage is ranked highest for."""
     place = func.row_number().over(
         partition_by=(Run.method, case((RankedPassage.rank < 0, 1), else_=0)),
         order_by=(func.abs(RankedPassage.rank), Ranking.prompt_pk),
@@ -128,9 +157,10 @@ def influenced_prompts(
             Prompt.completion,
         )
         .join(Prompt, Prompt.pk == top.c.prompt_pk)
-        .where(top.c.place <= limit)
         .order_by(top.c.method, top.c.place)
     )
+    if limit is not None:
+        statement = statement.where(top.c.place <= limit)
     return [InfluencedPrompt(*row) for row in session.execute(statement)]
 
 
@@ -143,3 +173,35 @@ def _influences(
         .join(Run, Run.id == Ranking.run_id)
         .where(RankedPassage.passage_pk == passage_pk, Ranking.run_id.in_(run_ids))
     )
+
+
+def corpus_exists(session: Session, corpus_id: str) -> bool:
+    """True if there is a corpus of this id."""
+    return session.scalar(select(Corpus.id).where(Corpus.id == corpus_id)) is not None
+
+
+def position_of(session: Session, corpus_id: str, passage_id: str) -> int | None:
+    """The row of a passage in its corpus; None if the corpus has no such passage."""
+    return session.scalar(
+        select(Passage.position).where(Passage.corpus_id == corpus_id, Passage.passage_id == passage_id)
+    )
+
+
+def page_of_passages(
+    session: Session, corpus_id: str, source: str | None, after: int | None, limit: int
+) -> list[Passage]:
+    """Up to ``limit`` passages of a corpus, or of one of its sources, behind a position."""
+    statement = select(Passage).where(*_listed(corpus_id, source))
+    if after is not None:
+        statement = statement.where(Passage.position > after)
+    return list(session.scalars(statement.order_by(Passage.position).limit(limit)))
+
+
+def count_passages(session: Session, corpus_id: str, source: str | None) -> int:
+    """How many passages a corpus has, or one of its sources."""
+    return session.scalar(select(func.count()).select_from(Passage).where(*_listed(corpus_id, source))) or 0
+
+
+def _listed(corpus_id: str, source: str | None) -> list[ColumnElement[bool]]:
+    own = [Passage.corpus_id == corpus_id]
+    return own if source is None else [*own, Passage.source == source]

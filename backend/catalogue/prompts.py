@@ -1,13 +1,11 @@
-"""Reading prompts: the filtered list, one prompt with its rankings, neighbours and a random one."""
+"""Reading one prompt: its outputs, its rankings and the passages in them."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from backend.catalogue.models import (
@@ -18,73 +16,18 @@ from backend.catalogue.models import (
     QuerySet,
     RankedPassage,
     Ranking,
-    Run,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PromptFilter:
-    """Which prompts a list holds; None lets everything through."""
-
-    task: str | None = None
-    relation: str | None = None
-    bucket: str | None = None
-
-    def conditions(self) -> list[ColumnElement[bool]]:
-        """The filter as SQL conditions on the table of prompts."""
-        pairs = ((Prompt.task, self.task), (Prompt.relation, self.relation), (Prompt.bucket, self.bucket))
-        return [column == value for column, value in pairs if value is not None]
-
-
-@dataclass(frozen=True, slots=True)
-class FacetCount:
-    """How many prompts share a task, relation and bucket."""
-
-    task: str
-    relation: str | None
-    bucket: str | None
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class MeanMetrics:
-    """Means of one method over some prompts; n counts those with a passage that states the fact."""
-
-    mrr: float
-    recall_at_10: float
-    precision_at_1: float
-    precision_at_10: float
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class RankedRow:
+class RankedRow(NamedTuple):
     """A passage in a ranking; rank is negative for opponents."""
 
     ranking_pk: int
     rank: int
     passage_pk: int
     score: float
-    percentile: float
+    percentile: float | None
     tail_patch: float | None
-
-
-def facets(session: Session) -> list[FacetCount]:
-    """Counts of prompts by task, relation and bucket: every facet and every total follows from them."""
-    columns = (Prompt.task, Prompt.relation, Prompt.bucket)
-    rows = session.execute(select(*columns, func.count()).group_by(*columns))
-    return [FacetCount(*row) for row in rows]
-
-
-def page_of_prompts(session: Session, wanted: PromptFilter, after_pk: int, limit: int) -> list[Prompt]:
-    """Up to ``limit`` prompts of a filter, in the order they were loaded, behind ``after_pk``."""
-    statement = select(Prompt).where(*wanted.conditions(), Prompt.pk > after_pk)
-    return list(session.scalars(statement.order_by(Prompt.pk).limit(limit)))
-
-
-def pk_of_slug(session: Session, slug: str) -> int | None:
-    """Where a slug stands in the list's order; None if there is no such prompt."""
-    return session.scalar(select(Prompt.pk).where(Prompt.slug == slug))
 
 
 def prompt_by_slug(session: Session, slug: str) -> tuple[Prompt, str] | None:
@@ -94,63 +37,9 @@ def prompt_by_slug(session: Session, slug: str) -> tuple[Prompt, str] | None:
     return None if row is None else (row[0], row[1])
 
 
-def neighbours(session: Session, pk: int) -> tuple[str | None, str | None]:
-    """Slugs of the prompts before and behind one."""
-    before = select(Prompt.slug).where(Prompt.pk < pk).order_by(Prompt.pk.desc()).limit(1).scalar_subquery()
-    behind = select(Prompt.slug).where(Prompt.pk > pk).order_by(Prompt.pk).limit(1).scalar_subquery()
-    previous, following = session.execute(select(before, behind)).one()
-    return previous, following
-
-
-def random_slug(session: Session, wanted: PromptFilter) -> str | None:
-    """The slug of any prompt of a filter; None if there is none."""
-    chosen = select(Prompt.slug).where(*wanted.conditions()).order_by(Prompt.pk).limit(1)
-    ends: Select[*tuple[Any, ...]] = select(func.min(Prompt.pk), func.max(Prompt.pk)).where(*wanted.conditions())
-    first, last = session.execute(ends).one()
-    if first is None:
-        return None
-    return session.scalar(chosen.where(Prompt.pk >= random.randint(first, last)))
-
-
-def outputs_of(session: Session, prompt_pks: Collection[int]) -> dict[int, list[Output]]:
-    """Each prompt's stored model outputs."""
-    found: dict[int, list[Output]] = {}
-    statement = select(Output).where(Output.prompt_pk.in_(prompt_pks)).order_by(Output.model_id)
-    for output in session.scalars(statement):
-        found.setdefault(output.prompt_pk, []).append(output)
-    return found
-
-
-def rankings_of(session: Session, prompt_pks: Collection[int], run_ids: Collection[str]) -> list[Any]:
-    """(prompt_pk, run_id, reciprocal_rank, recall_at_10, precision_at_1, precision_at_10) of each ranking."""
-    statement = select(
-        Ranking.prompt_pk,
-        Ranking.run_id,
-        Ranking.reciprocal_rank,
-        Ranking.recall_at_10,
-        Ranking.precision_at_1,
-        Ranking.precision_at_10,
-    ).where(Ranking.prompt_pk.in_(prompt_pks), Ranking.run_id.in_(run_ids))
-    return list(session.execute(statement))
-
-
-def mean_metrics(session: Session, wanted: PromptFilter, run_ids: Collection[str]) -> dict[str, MeanMetrics]:
-    """Mean metrics of each method over the prompts of a filter."""
-    statement: Select[*tuple[Any, ...]] = (
-        select(
-            Run.method,
-            func.avg(Ranking.reciprocal_rank),
-            func.avg(Ranking.recall_at_10),
-            func.avg(Ranking.precision_at_1),
-            func.avg(Ranking.precision_at_10),
-            func.count(Ranking.reciprocal_rank),
-        )
-        .join(Run, Run.id == Ranking.run_id)
-        .join(Prompt, Prompt.pk == Ranking.prompt_pk)
-        .where(*wanted.conditions(), Ranking.run_id.in_(run_ids), Ranking.reciprocal_rank.is_not(None))
-        .group_by(Run.method)
-    )
-    return {method: MeanMetrics(*values) for method, *values in session.execute(statement)}
+def outputs_of(session: Session, prompt_pk: int) -> list[Output]:
+    """A prompt's stored model outputs."""
+    return list(session.scalars(select(Output).where(Output.prompt_pk == prompt_pk).order_by(Output.model_id)))
 
 
 def rankings_of_prompt(session: Session, prompt_pk: int, run_ids: Collection[str]) -> list[Ranking]:
@@ -170,7 +59,7 @@ def ranked_rows(session: Session, ranking_pks: Collection[int]) -> list[RankedRo
         RankedPassage.tail_patch,
     )
     statement = select(*columns).where(RankedPassage.ranking_pk.in_(ranking_pks))
-    return [RankedRow(*row) for row in session.execute(statement.order_by(RankedPassage.rank))]
+    return [RankedRow._make(row) for row in session.execute(statement.order_by(RankedPassage.rank))]
 
 
 def entailing_passages(session: Session, prompt_pk: int) -> set[int]:
@@ -181,6 +70,12 @@ def entailing_passages(session: Session, prompt_pk: int) -> set[int]:
 def passages_by_pk(session: Session, pks: Collection[int]) -> dict[int, Passage]:
     """The passages with the given primary keys."""
     return {passage.pk: passage for passage in session.scalars(select(Passage).where(Passage.pk.in_(pks)))}
+
+
+def passage_identities(session: Session, pks: Collection[int]) -> dict[int, tuple[str, str | None]]:
+    """Primary key -> (id, near-duplicate group) of passages."""
+    statement = select(Passage.pk, Passage.passage_id, Passage.near_duplicates).where(Passage.pk.in_(pks))
+    return {pk: (passage_id, group) for pk, passage_id, group in session.execute(statement)}
 
 
 def group_sizes(session: Session, corpus_id: str, groups: Collection[str]) -> dict[str, int]:

@@ -17,14 +17,14 @@ FTS = "prompt_search"
 """SQLite's full-text table over ``prompts.search_text``; triggers keep it in step."""
 
 SQLITE_INDEX = (
-    f"CREATE VIRTUAL TABLE {FTS} USING fts5(search_text, content='prompts', content_rowid='pk')",
-    f"CREATE TRIGGER {FTS}_insert AFTER INSERT ON prompts BEGIN "
-    f"INSERT INTO {FTS}(rowid, search_text) VALUES (new.pk, new.search_text); END",
-    f"CREATE TRIGGER {FTS}_delete AFTER DELETE ON prompts BEGIN "
-    f"INSERT INTO {FTS}({FTS}, rowid, search_text) VALUES ('delete', old.pk, old.search_text); END",
-    f"CREATE TRIGGER {FTS}_update AFTER UPDATE OF search_text ON prompts BEGIN "
-    f"INSERT INTO {FTS}({FTS}, rowid, search_text) VALUES ('delete', old.pk, old.search_text); "
-    f"INSERT INTO {FTS}(rowid, search_text) VALUES (new.pk, new.search_text); END",
+    "CREATE VIRTUAL TABLE prompt_search USING fts5(search_text, content='prompts', content_rowid='pk')",
+    "CREATE TRIGGER prompt_search_insert AFTER INSERT ON prompts BEGIN "
+    "INSERT INTO prompt_search(rowid, search_text) VALUES (new.pk, new.search_text); END",
+    "CREATE TRIGGER prompt_search_delete AFTER DELETE ON prompts BEGIN "
+    "INSERT INTO prompt_search(prompt_search, rowid, search_text) VALUES ('delete', old.pk, old.search_text); END",
+    "CREATE TRIGGER prompt_search_update AFTER UPDATE OF search_text ON prompts BEGIN "
+    "INSERT INTO prompt_search(prompt_search, rowid, search_text) VALUES ('delete', old.pk, old.search_text); "
+    "INSERT INTO prompt_search(rowid, search_text) VALUES (new.pk, new.search_text); END",
 )
 POSTGRESQL_INDEX = (
     "CREATE INDEX ix_prompts_search ON prompts USING gin (array_to_tsvector(string_to_array(search_text, ' ')))",
@@ -63,4 +63,4 @@ def matches(typed: str, dialect: str) -> ColumnElement[bool]:
         return document.op("@@", is_comparison=True)(asked.op("::")(literal_column("tsquery")))
     index = table(FTS, sql_column("rowid"))
     phrase = " ".join(f'"{word}"' for word in words) + "*"
-    return Prompt.pk.in_(select(index.c.rowid).where(text(f"{FTS} MATCH :typed").bindparams(typed=phrase)))
+    return Prompt.pk.in_(select(index.c.rowid).where(text("prompt_search MATCH :typed").bindparams(typed=phrase)))

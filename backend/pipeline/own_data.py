@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend.core.artifacts import read_manifest
 from backend.core.errors import UserError
+from backend.pipeline.viewer_artifacts import is_imported
 from backend.pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -174,6 +175,11 @@ def _model_for(work: Workspace, corpus_id: str, model: str | None, context: int 
     if model not in work.home.finished("model"):
         work.reporter.say(f"Loading {model} ...")
         model = register_model(work.home, model, context=context, command=f"proponent encode --model {model}")
+    elif is_imported(read_manifest(work.folder("model", model))):
+        raise UserError(
+            f"Model {model} has no weights: it stands for answers that were imported.",
+            "Run `proponent train`, or give another model with --model.",
+        )
     work.catalogue("model", model)
     return model
 

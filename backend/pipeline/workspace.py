@@ -15,10 +15,11 @@ from sqlalchemy import Engine
 from backend.catalogue.database import migrate, open_catalogue, write_session
 from backend.catalogue.loading import LOADERS, load_home
 from backend.catalogue.stages import StageLog
-from backend.core.artifacts import Home
+from backend.core.artifacts import Home, read_manifest
 from backend.core.errors import UserError
 from backend.core.records import Passage, Query
 from backend.pipeline.reporting import Reporter
+from backend.pipeline.viewer_artifacts import is_imported, load_imported_queries
 from backend.settings import Settings
 
 
@@ -97,11 +98,18 @@ class Workspace:
         return self.home.find(kind, artifact_id)
 
     def newest(self, kind: str, remedy: str) -> str:
-        """Id of the newest finished artifact of a kind; raises UserError with the remedy where there is none."""
+        """Id of the newest finished artifact of a kind; raises UserError with the remedy where there is none.
+
+        What was imported from a viewer's file is passed over: a corpus of it holds only passages that some list names.
+        """
         finished = self.home.finished(kind)
-        if not finished:
-            raise UserError(f"There is no {kind} in {self.home.root} yet.", remedy)
-        return finished[-1]
+        own = [
+            artifact_id for artifact_id in finished if not is_imported(read_manifest(self.folder(kind, artifact_id)))
+        ]
+        if not own:
+            beside = " but those that came with imported lists" if finished else ""
+            raise UserError(f"There is no {kind} in {self.home.root} yet{beside}.", remedy)
+        return own[-1]
 
     def _passages(self, corpus_id: str) -> Sequence[Passage]:
         from backend.corpora.artifact import load_passages
@@ -111,4 +119,6 @@ class Workspace:
     def _queries(self, query_set_id: str) -> Sequence[Query]:
         from backend.corpora.artifact import load_queries
 
+        if is_imported(read_manifest(self.folder("queries", query_set_id))):
+            return load_imported_queries(self.home, query_set_id)
         return load_queries(self.home, query_set_id)

@@ -33,9 +33,7 @@ def upgrade() -> None:
     with op.batch_alter_table("prompts") as table:
         for name, kind in (("search_text", sa.Text()), ("has_opponents", sa.Boolean())):
             table.alter_column(name, existing_type=kind, existing_nullable=False, server_default=None)
-        table.alter_column(
-            "annotation_count", existing_type=sa.Integer(), existing_nullable=False, server_default=None
-        )
+        table.alter_column("annotation_count", existing_type=sa.Integer(), existing_nullable=False, server_default=None)
     _create_search(op.get_bind())
     with op.batch_alter_table("rankings") as table:
         table.add_column(sa.Column("tail_patch", sa.Double(), nullable=True))
@@ -94,15 +92,12 @@ def downgrade() -> None:
 def _create_search(connection: sa.Connection) -> None:
     if connection.dialect.name != "sqlite":
         op.execute(
-            "CREATE INDEX ix_prompts_search ON prompts "
-            "USING gin (array_to_tsvector(string_to_array(search_text, ' ')))"
+            "CREATE INDEX ix_prompts_search ON prompts USING gin (array_to_tsvector(string_to_array(search_text, ' ')))"
         )
         return
     add = f"INSERT INTO {FTS}(rowid, search_text) VALUES (new.pk, new.search_text);"
     remove = f"INSERT INTO {FTS}({FTS}, rowid, search_text) VALUES ('delete', old.pk, old.search_text);"
-    op.execute(
-        f"CREATE VIRTUAL TABLE {FTS} USING fts5(search_text, content='prompts', content_rowid='pk')"
-    )
+    op.execute(f"CREATE VIRTUAL TABLE {FTS} USING fts5(search_text, content='prompts', content_rowid='pk')")
     op.execute(f"CREATE TRIGGER {FTS}_insert AFTER INSERT ON prompts BEGIN {add} END")
     op.execute(f"CREATE TRIGGER {FTS}_delete AFTER DELETE ON prompts BEGIN {remove} END")
     op.execute(f"CREATE TRIGGER {FTS}_update AFTER UPDATE OF search_text ON prompts BEGIN {remove} {add} END")
@@ -133,7 +128,8 @@ def _fill_prompts(connection: sa.Connection) -> None:
 
 def _search_text(row: sa.Row) -> str:
     names = [name for known in (row.aliases or {}).values() for name in known]
-    joined = " ".join(part for part in (row.prompt, row.completion, row.subject, row.object, row.relation, *names) if part)
+    parts = (row.prompt, row.completion, row.subject, row.object, row.relation, *names)
+    joined = " ".join(part for part in parts if part)
     plain = "".join(c for c in unicodedata.normalize("NFKD", joined) if unicodedata.category(c) != "Mn")
     return " ".join(dict.fromkeys(word[:100] for word in WORD.findall(plain.casefold())))
 

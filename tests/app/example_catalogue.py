@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 
 from backend.catalogue import models as m
 from backend.catalogue.database import open_catalogue, write_session
+from backend.catalogue.prompt_summaries import summarize_prompts
+from backend.catalogue.search import search_text_of
 from backend.core.metrics import BUCKETS, frequency_bucket, retrieval_metrics
 from backend.core.records import Passage, Query
 from backend.core.text import join_query, slugify, words
@@ -61,6 +63,11 @@ def fill(engine: Engine, methods: tuple[str, ...] = ALL_METHODS, with_hostile: b
         session.execute(insert(m.Output), [_output(p, q, model.id) for p, q in zip(prompts, queries, strict=True)])
         for number, method in enumerate(methods):
             add_run(session, method, number, corpus.id, query_set.id, model.id, passages, queries, prompts, by_id)
+        answers = _artifact(m.OutputSet, "0a750e000001", {"model": model.id, "queries": query_set.id}, {})
+        answers.query_set_id, answers.model_id, answers.kind = query_set.id, model.id, "greedy"
+        session.add(answers)
+        session.flush()
+        summarize_prompts(session, query_set.id)
 
 
 MODEL_CONFIG: dict[str, Any] = {
@@ -148,6 +155,7 @@ def _add_prompts(session: Session, query_set_id: str, queries: list[Query], by_i
             aliases={"subject": list(query.aliases.subject), "object": list(query.aliases.object)},
             frequency=query.frequency,
             bucket=frequency_bucket(query.frequency),
+            search_text=search_text_of(query.prompt, query.completion, query.subject, query.object, query.relation),
         )
         for position, query in enumerate(queries)
     ]

@@ -161,8 +161,12 @@ def test_health(client: TestClient, bare: TestClient) -> None:
 
 
 def test_api_docs_with_foreign_assets_are_off(client: TestClient) -> None:
-    for url in ("/docs", "/redoc", "/openapi.json"):
+    for url in ("/redoc", "/openapi.json", "/docs/oauth2-redirect"):
         assert client.get(url).status_code == 404
+
+
+def test_the_pattern_page_is_for_development(client: TestClient) -> None:
+    assert client.get("/dev/patterns").status_code == 404
 
 
 def test_vendored_files_are_what_was_recorded() -> None:

@@ -18,11 +18,12 @@ PROMPT_KEYS = {
     "relation",
     "subject",
     "object",
+    "frequency",
     "bucket",
     "output",
     "rankings",
 }
-ENTRY_KEYS = {"rank", "score", "percentile", "passage_id", "text", "source", "entails", "tail_patch"}
+ENTRY_KEYS = {"rank", "score", "percentile", "passage_id", "text", "source", "group", "entails", "tail_patch"}
 
 
 @pytest.mark.parametrize("url", JSON)
@@ -91,7 +92,9 @@ def test_filters_and_metrics(client: TestClient) -> None:
     means = page["metrics"]["trackstar"]
     assert means["n"] == len(ranks)
     assert means["mrr"] == pytest.approx(sum(ranks) / len(ranks))
-    assert set(means) == {"mrr", "recall_at_10", "precision_at_1", "precision_at_10", "n"}
+    assert set(means) == {
+        *("mrr", "recall_at_10", "precision_at_1", "precision_at_10", "n", "tail_patch", "tail_patch_n")
+    }
 
 
 def test_means_leave_out_unstated_facts(client: TestClient) -> None:

@@ -153,8 +153,7 @@ def test_columns_ranks_and_badges(client: TestClient) -> None:
     text = client.get("/prompts/capital-peru").text
     assert text.count('class="column"') == 2
     assert "states the fact" in text
-    assert "near-copies" in text
-    assert "BM25: " in text
+    assert "BM25 <b>" in text
     assert '<mark class="hl subject">' in text
     assert "λ, the weight of R_eval" in text
     assert f"/r/{TRACKSTAR}+{BM25}/capital-peru" in text
@@ -211,8 +210,11 @@ def test_every_template_is_rendered(full_home, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(FileSystemLoader, "get_source", record)
     with TestClient(create_app(settings_for(full_home))) as client:
-        for url in (*HTML, "/nothing/here"):
+        for url in (*HTML, "/docs", "/nothing/here"):
             client.get(url)
+    in_development = settings_for(full_home).model_copy(update={"development": True})
+    with TestClient(create_app(in_development)) as client:
+        assert client.get("/dev/patterns").status_code == 200
     assert loaded == {path.relative_to(TEMPLATES).as_posix() for path in TEMPLATES.rglob("*.html")}
 
 

@@ -27,7 +27,7 @@ def test_pieces_of_a_short_text_are_the_text(text: str, names: list[tuple[str, l
 
 @given(TEXT, NAMES, st.integers(5, 60))
 def test_an_excerpt_is_a_part_of_the_text(text: str, names: list[tuple[str, list[str]]], limit: int) -> None:
-    shown = excerpt(text, names, limit)
+    shown = excerpt(text, names, limit=limit)
     joined = "".join(piece.text for piece in shown.segments)
     assert joined in text
     assert shown.cut_before or text.startswith(joined)
@@ -48,12 +48,15 @@ def test_pieces_of_a_query_are_its_text(prompt: str, completion: str) -> None:
 
 def test_histogram_holds_every_count() -> None:
     chart = histogram([0, 1, 100], -1.0, 2.0, mark=1.5)
-    assert [bin_.count for bin_ in chart.bins] == [0, 1, 100]
-    assert chart.bins[0].height == 0
-    assert chart.bins[2].height == chart.height
+    assert [row.count for row in chart.rows] == [0, 1, 100]
+    assert chart.path.count("M") == 2, "a bar for each count but zero"
+    assert f"v-{chart.height:.1f}" in chart.path, "the tallest fills the height"
     assert chart.zero_x is not None
     assert chart.mark_x is not None
-    assert histogram([], 0.0, 0.0).bins == []
+    assert histogram([], 0.0, 0.0).rows == []
+    wide = histogram(list(range(64)), 0.0, 64.0)
+    assert sum(row.count for row in wide.rows) == wide.total == sum(range(64))
+    assert (len(wide.rows), wide.rows[0].high, wide.rows[-1].high) == (16, 4.0, 64.0)
     assert histogram([5], 1.0, 1.0).zero_x is None
 
 

@@ -50,7 +50,7 @@ def test_hostile_text_stays_text(browser: Browser, address: str, javascript: boo
     urls += ["/prompts?task=facts&limit=200", "/", f"/r/{TRACKSTAR}/hostile-0?side=opponents"]
     for url in urls:
         page.goto(address + url, wait_until="load")
-        for summary in reversed(page.locator("details:not([open]) > summary").all()[:3]):
+        for summary in reversed(page.locator("details:not([open]) > summary:visible").all()[:3]):
             summary.click()
         page.wait_for_timeout(50)
     page.goto(f"{address}/passages/hostile/0")

@@ -1,0 +1,111 @@
+"""Addresses of a prompt's page with one thing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.http.formats import address, prompt_address
+from app.methods_text import MethodText, method_order, method_text
+from app.prompts.parameters import K, PinnedParameters, PromptParameters
+from app.prompts.rankings import Rankings
+from backend.catalogue.runs import RunSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A method that could be shown beside the others."""
+
+    text: MethodText
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A link that changes one thing about the page."""
+
+    label: str
+    url: str
+    chosen: bool
+
+
+class PageLinks:
+    """Links of one prompt's page."""
+
+    def __init__(self, loaded: Rankings, shown: tuple[RunSummary, ...], asked: PinnedParameters, pinned: bool) -> None:
+        self.loaded = loaded
+        self.shown = shown
+        self.asked = asked
+        self.pinned = pinned
+        self._chosen = isinstance(asked, PromptParameters) and asked.methods is not None
+        self._listed = asked.list_address if isinstance(asked, PromptParameters) else {}
+
+    def to(
+        self, *, slug: str | None = None, methods: Sequence[str] | None = None, listed: bool = True, **changed: Any
+    ) -> str:
+        """This page with something changed; ``listed``: as opened from the same list. Cards start anew."""
+        state = {"side": self.asked.side, "k": self.asked.k, "copies": self.asked.copies, "start": 1, **changed}
+        usual = {"side": "proponents", "k": K, "copies": "folded", "start": 1}
+        parameters = {name: value for name, value in state.items() if value != usual[name]}
+        origin = self._listed if listed else {}
+        return self._address(slug or self.loaded.prompt.slug, methods, {**origin, **parameters})
+
+    def twin(self, suffix: str) -> str:
+        """The same lists as data."""
+        k = {} if self.asked.k == K else {"k": self.asked.k}
+        return self._address(self.loaded.prompt.slug, [run.method for run in self.shown], k, suffix)
+
+    def _address(
+        self, slug: str, methods: Sequence[str] | None, parameters: Mapping[str, object], suffix: str = ""
+    ) -> str:
+        if methods is None and self._chosen:
+            methods = [run.method for run in self.shown]
+        named = {"methods": ",".join(methods)} if methods and not self.pinned else {}
+        runs = tuple(run.id for run in self.shown) if self.pinned else ()
+        return prompt_address(slug, runs, suffix, **{**parameters, **named})
+
+    def of(self, slug: str | None, *, listed: bool = True) -> str | None:
+        """The page of another prompt, shown in the same way."""
+        return None if slug is None else self.to(slug=slug, listed=listed)
+
+    def back(self) -> str:
+        """The list that the prompt was opened from."""
+        return address("/prompts", self._listed)
+
+    def to_card(self, run: RunSummary, rank: int, start: int) -> str:
+        """The page of cards that begins with a card, at that card."""
+        return f"{self.to(start=start)}#{run.method}-{abs(rank)}"
+
+    def without(self, run: RunSummary) -> str | None:
+        """This page without a column; None for the last one and on permalinks."""
+        rest = [other.method for other in self.shown if other is not run]
+        return self.to(methods=rest) if rest and not self.pinned else None
+
+    def newer(self, run: RunSummary, newer: RunSummary | None) -> str | None:
+        """The permalink with a newer run in the place of one."""
+        if newer is None:
+            return None
+        return prompt_address(
+            self.loaded.prompt.slug, tuple(newer.id if other is run else other.id for other in self.shown)
+        )
+
+    def offers(self) -> list[Offer]:
+        """Methods that are not shown, each with the page that shows it too."""
+        shown = [run.method for run in self.shown]
+        others = sorted({run.method for run in self.loaded.runs} - set(shown), key=method_order)
+        return [Offer(method_text(method), self.to(methods=[*shown, method])) for method in others]
+
+    def sides(self) -> list[Choice]:
+        """Proponents or opponents."""
+        named = (("proponents", "Proponents"), ("opponents", "Opponents"))
+        return [Choice(label, self.to(side=side), self.asked.side == side) for side, label in named]
+
+    def sizes(self) -> list[Choice]:
+        """How many passages of a method."""
+        return [Choice(str(k), self.to(k=k), self.asked.k == k) for k in (10, 25, 50)]
+
+    def folds(self) -> list[Choice]:
+        """Near-copies under the first of them, or each by itself."""
+        named = (("folded", "folded"), ("each", "one by one"))
+        return [Choice(label, self.to(copies=copies), self.asked.copies == copies) for copies, label in named]
