@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
-TABLE_ROWS = 16
+TABLE_ROWS = 13
 
 
 @dataclass(frozen=True, slots=True)

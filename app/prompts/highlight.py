@@ -11,7 +11,7 @@ from typing import NamedTuple
 from backend.catalogue.models import Prompt
 from backend.core.text import WORD, join_query, name_spans, words
 
-EXCERPT = 560
+EXCERPT = 520
 """Characters of a long passage that a card shows."""
 
 NGRAM = 3

@@ -56,7 +56,7 @@ def test_histogram_holds_every_count() -> None:
     assert histogram([], 0.0, 0.0).rows == []
     wide = histogram(list(range(64)), 0.0, 64.0)
     assert sum(row.count for row in wide.rows) == wide.total == sum(range(64))
-    assert (len(wide.rows), wide.rows[0].high, wide.rows[-1].high) == (16, 4.0, 64.0)
+    assert (len(wide.rows), wide.rows[0].high, wide.rows[-1].high) == (13, 5.0, 64.0)
     assert histogram([5], 1.0, 1.0).zero_x is None
 
 

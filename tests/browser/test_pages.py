@@ -82,7 +82,7 @@ def test_reading_without_javascript(browser: Browser, address: str) -> None:
     page.goto(address)
     page.get_by_role("link", name="Facts").click()
     page.get_by_label("Relation").select_option("capital")
-    page.get_by_role("button", name="Show").click()
+    page.get_by_role("button", name="Apply").click()
     page.get_by_role("link", name=re.compile("The capital of Peru")).click()
     expect(page.locator(".column")).to_have_count(2)
     page.get_by_text("Compare with").click()
