@@ -71,7 +71,7 @@ class PageCache:
                 self._keep(key, Page(recorder.headers, gzip.compress(bytes(recorder.body), LEVEL, mtime=0)))
             return
         self._pages.move_to_end(key)
-        await _send_page(page, "gzip" in Headers(scope=scope).get("accept-encoding", ""), send)
+        await _send_page(page, _takes_gzip(Headers(scope=scope).get("accept-encoding", "")), send)
 
     def _keep(self, key: Key, page: Page) -> None:
         known = self._pages.pop(key, None)
@@ -96,6 +96,15 @@ def _key(scope: Scope) -> Key | None:
         (scope.get("scheme", ""), headers.get("host", "")),
         (kind, headers.get("accept", ""), headers.get("cookie", "")),
     )
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether a client names gzip, and not with a weight of zero."""
+    for part in accepted.lower().split(","):
+        name, _, weight = part.partition(";")
+        if name.strip() == "gzip":
+            return weight.replace(" ", "").rstrip("0.") != "q="
+    return False
 
 
 async def _send_page(page: Page, compressed: bool, send: Send) -> None:

@@ -120,6 +120,6 @@ def render(
         template,
         {**shared, **context},
         status_code=status,
-        headers={"Vary": "HX-Request-Type, Cookie", "Cache-Control": "no-cache", **(headers or {})},
+        headers={"Vary": "HX-Request-Type, Cookie, Accept-Encoding", "Cache-Control": "no-cache", **(headers or {})},
         block_name=part,
     )

@@ -162,7 +162,8 @@ def test_a_permalink_outlives_a_newer_run(home_of_its_own: tuple[Engine, TestCli
 def test_kept_pages_change_with_the_catalogue(home_of_its_own: tuple[Engine, TestClient]) -> None:
     engine, client = home_of_its_own
     fill(engine, methods=("bm25",))
-    first = client.get("/prompts/capital-peru")
+    url = "/prompts/capital-peru"
+    first = client.get(url)
     again = client.get("/prompts/capital-peru")
     assert again.text == first.text
     assert again.headers.get("content-encoding") == "gzip"
@@ -171,6 +172,10 @@ def test_kept_pages_change_with_the_catalogue(home_of_its_own: tuple[Engine, Tes
     assert kept == {name: value for name, value in first.headers.items() if name != "content-length"}
     plain = client.get("/prompts/capital-peru", headers={"Accept-Encoding": "identity"})
     assert plain.text == first.text
+    for refused in ("gzip;q=0", "gzip; q=0.0", "br", ""):
+        assert "content-encoding" not in client.get(url, headers={"Accept-Encoding": refused}).headers
+    for taken in ("gzip", "br, GZIP;q=0.5", "gzip;q=1.0"):
+        assert client.get(url, headers={"Accept-Encoding": taken}).text == first.text
     with write_session(engine) as session:
         session.execute(update(m.Prompt).where(m.Prompt.slug == "capital-peru").values(completion=" Cusco"))
     assert "Cusco" in client.get("/prompts/capital-peru").text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -48,6 +49,7 @@ def test_hostile_text_stays_text(browser: Browser, address: str, javascript: boo
     urls = [f"/prompts/hostile-{number}?k=25" for number in range(len(HOSTILE))]
     urls += [f"/passages/hostile/{number}" for number in range(len(HOSTILE))]
     urls += ["/prompts?task=facts&limit=200", "/", f"/r/{TRACKSTAR}/hostile-0?side=opponents"]
+    urls += [f"/prompts?{name}={quote(text)}" for text in HOSTILE for name in ("q", "relation")]
     for url in urls:
         page.goto(address + url, wait_until="load")
         for summary in reversed(page.locator("details:not([open]) > summary:visible").all()[:3]):
