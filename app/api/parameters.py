@@ -37,7 +37,7 @@ DESCRIPTIONS: dict[str, tuple[str, Any]] = {
     "methods": ("Methods whose lists to give, joined by commas; by default all.", ["trackstar", "bm25"]),
     "k": ("Passages of each list; at most 20 opponents are stored.", 10),
     "side": ("The side that the page shows.", "opponents"),
-    "start": ("The rank that the page's columns start at.", 11),
+    "start": ("The card of each column that the page of HTML begins with.", 11),
     "copies": ("Whether the page folds near-copies.", "each"),
     "source": ("Passages of one source, exactly.", "CIA World Factbook"),
     "corpus": ("Id of a corpus; by default the newest one.", "c0ffee000001"),

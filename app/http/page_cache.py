@@ -13,10 +13,20 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.http.formats import wants_json, wants_part
+from app.http.rendering import theme_of
 
 MOST_BYTES = 64_000_000
 CACHED = ("/prompts/", "/r/", "/passages/")
+LONGEST_KEY = 2_000
+"""Characters of path, query and host; pages of longer addresses are not kept."""
+
+OVERHEAD = 1_000
+"""Bytes that a page takes beside its content, for the sum."""
+
 LEVEL = 4
 """Of gzip: a page of 50 kB takes about half a millisecond."""
 
@@ -28,8 +38,13 @@ class Key(NamedTuple):
     query: bytes
     origin: tuple[str, str]
     """Scheme and host, which a page's permalink carries."""
-    variant: tuple[str, str, str]
-    """The headers that responses vary by: kind of request, what is accepted, cookies."""
+    theme: str
+    part: bool
+
+    @property
+    def size(self) -> int:
+        """About its bytes."""
+        return len(self.path) + len(self.query) + len(self.origin[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +53,11 @@ class Page:
 
     headers: list[tuple[bytes, bytes]]
     body: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of headers and body."""
+        return len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
 
 
 class PageCache:
@@ -75,27 +95,22 @@ class PageCache:
 
     def _keep(self, key: Key, page: Page) -> None:
         known = self._pages.pop(key, None)
-        self._bytes += len(page.body) - (len(known.body) if known else 0)
+        self._bytes += OVERHEAD + key.size + page.size if known is None else page.size - known.size
         self._pages[key] = page
         while self._bytes > MOST_BYTES:
-            _, oldest = self._pages.popitem(last=False)
-            self._bytes -= len(oldest.body)
+            old_key, oldest = self._pages.popitem(last=False)
+            self._bytes -= OVERHEAD + old_key.size + oldest.size
 
 
 def _key(scope: Scope) -> Key | None:
     """The key of a request that may be answered from here; None for all others."""
     if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].startswith(CACHED):
         return None
-    headers = Headers(scope=scope)
-    if "authorization" in headers:
+    request = Request(scope)
+    path, query, host = scope["path"], scope["query_string"], request.headers.get("host", "")
+    if len(path) + len(query) + len(host) > LONGEST_KEY or "authorization" in request.headers or wants_json(request):
         return None
-    kind = headers.get("hx-request-type", "")
-    return Key(
-        scope["path"],
-        scope["query_string"],
-        (scope.get("scheme", ""), headers.get("host", "")),
-        (kind, headers.get("accept", ""), headers.get("cookie", "")),
-    )
+    return Key(path, query, (scope.get("scheme", ""), host), theme_of(request), wants_part(request))
 
 
 def _takes_gzip(accepted: str) -> bool:

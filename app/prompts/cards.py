@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -133,6 +134,7 @@ class CardMaker:
                 places.append(Place(title, rank))
             elif other.method in self._compared:
                 absent.setdefault(length, []).append(title)
+        group_sum = sum((copy.score for copy in folded.copies), row.score)
         return Card(
             rank=row.rank,
             score=row.score,
@@ -149,7 +151,7 @@ class CardMaker:
                 Copy(copy.rank, copy.score, self._ids[copy.passage_pk], self._loaded.entails(copy.passage_pk))
                 for copy in folded.copies
             ],
-            group_sum=sum((copy.score for copy in folded.copies), row.score) if folded.copies else None,
+            group_sum=group_sum if folded.copies and math.isfinite(group_sum) else None,
             places=places,
             absent=[(length, ", ".join(titles)) for length, titles in absent.items()],
         )

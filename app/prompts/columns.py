@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from sqlalchemy.orm import Session
 
 from app.charts import Histogram, histogram
-from app.http.formats import prompt_address
 from app.methods_text import MethodText, method_text
 from app.prompts.cards import Card, CardMaker, Folded, fold
 from app.prompts.highlight import prompt_pieces
@@ -49,6 +48,10 @@ class Column:
 
     run: RunSummary
     text: MethodText
+    name: str
+    """The method's title, with the run's id where a method is pinned twice."""
+    anchor: str
+    """What ids in the column begin with."""
     scored: int | None
     cards: list[Card]
     stored: int
@@ -101,10 +104,14 @@ class PromptPage:
     can_fold: bool
     start: int
     end: int
+    longest: int
+    """Cards of the longest column."""
     earlier: str | None
     further: str | None
     pinned: bool
     permalink: str | None
+    current: str
+    """The same view of the current runs."""
     twin: str
     exports: list[tuple[str, str]]
     back: str
@@ -132,8 +139,11 @@ def build_page(
     ids = {pk: passage_id for pk, (passage_id, _) in identities.items()}
     groups = {pk: group for pk, (_, group) in identities.items()}
     folded = {run_id: fold(rows, groups, copies=asked.copies) for run_id, rows in lists.items()}
-    size = min(asked.k, max(FEWEST_CARDS, CARDS_A_PAGE // max(len(shown), 1)))
-    first = asked.start - 1
+    most = max(FEWEST_CARDS, CARDS_A_PAGE // max(len(shown), 1))
+    size = min(asked.k, most)
+    longest = max((len(cards) for cards in folded.values()), default=0)
+    start = asked.start if asked.start <= longest else 1  # beyond every list: from the first card again
+    first = start - 1
     on_page = {run_id: cards[first : first + size] for run_id, cards in folded.items()}
 
     passages = catalogue.passages_by_pk(session, {card.row.passage_pk for cards in on_page.values() for card in cards})
@@ -142,12 +152,9 @@ def build_page(
     maker = CardMaker(loaded, shown, passages, ids, sizes)
     newer = _newer_runs(session, loaded, shown) if pinned else {}
     columns = [
-        _column(
-            loaded, run, on_page[run.id], folded[run.id][first + size :], maker, asked, links, newer.get(run.method)
-        )
+        _column(loaded, run, on_page[run.id], folded[run.id][first + size :], maker, asked, links, newer.get(run.id))
         for run in shown
     ]
-    longest = max((len(cards) for cards in folded.values()), default=0)
     previous, following, in_list = _neighbours(session, loaded, asked, links)
     cards = [card for column in columns for card in column.cards]
     kinds = {piece.kind for card in cards for piece in card.excerpt.segments}
@@ -164,15 +171,17 @@ def build_page(
         depth=max((len(rows) for rows in lists.values()), default=0),
         side=asked.side,
         sides=links.sides(),
-        sizes=links.sizes(),
+        sizes=links.sizes(most),
         folds=links.folds(),
         can_fold=any(group is not None for group in groups.values()),
-        start=asked.start,
+        start=start,
         end=min(first + size, longest),
-        earlier=links.to(start=max(1, asked.start - size)) if asked.start > 1 else None,
-        further=links.to(start=asked.start + size) if longest > first + size else None,
+        longest=longest,
+        earlier=links.to(start=max(1, start - size)) if start > 1 else None,
+        further=links.to(start=start + size) if longest > first + size else None,
         pinned=pinned,
-        permalink=prompt_address(loaded.prompt.slug, tuple(run.id for run in shown)) if shown else None,
+        permalink=links.permalink() if shown else None,
+        current=links.current(),
         twin=links.twin(".json"),
         exports=[(kind, links.twin(f".{kind.lower()}")) for kind in ("JSON", "CSV", "JSONL")],
         back=links.back(),
@@ -202,10 +211,9 @@ def _neighbours(
 
 
 def _newer_runs(session: Session, loaded: Rankings, shown: Sequence[RunSummary]) -> dict[str, RunSummary]:
-    """Method -> its current run, for the shown runs that a newer one has followed."""
-    pinned = {run.method: run for run in shown}
-    current = current_runs(session, loaded.prompt.query_set_id)
-    return {run.method: run for run in current if run.method in pinned and run.id != pinned[run.method].id}
+    """Run id -> the current run of its method, for the shown runs that a newer one has followed."""
+    current = {run.method: run for run in current_runs(session, loaded.prompt.query_set_id)}
+    return {run.id: current[run.method] for run in shown if current[run.method].id != run.id}
 
 
 def _agreements(columns: Sequence[Column], lists: dict[str, Any]) -> list[Agreement]:
@@ -216,8 +224,8 @@ def _agreements(columns: Sequence[Column], lists: dict[str, Any]) -> list[Agreem
         rho = shared_rank_correlation(one, other)
         found.append(
             Agreement(
-                left.text.title,
-                right.text.title,
+                left.name,
+                right.name,
                 overlap_at(one, other, 10),
                 overlap_at(one, other, depth),
                 rho[0] if rho else None,
@@ -238,6 +246,7 @@ def _column(
     newer: RunSummary | None,
 ) -> Column:
     ranking = loaded.rankings[run.id]
+    anchor = links.anchor(run)
     cards = [maker.card(run, card) for card in folded]
     stating = [entails for card in cards for entails in (card.entails, *(copy.entails for copy in card.folded))]
     later = [
@@ -252,6 +261,8 @@ def _column(
     return Column(
         run=run,
         text=method_text(run.method),
+        name=method_text(run.method).title if anchor == run.method else f"{method_text(run.method).title}, {run.id}",
+        anchor=anchor,
         scored=ranking.scored,
         cards=cards,
         stored=len(loaded.side(run, asked.side)),
@@ -260,7 +271,7 @@ def _column(
         has_metrics=ranking.reciprocal_rank is not None,
         chart=chart,
         facts=_facts(ranking.facts),
-        jumps=[Jump(abs(card.rank), f"#{run.method}-{abs(card.rank)}", card.entails is True) for card in cards],
+        jumps=[Jump(abs(card.rank), f"#{anchor}-{abs(card.rank)}", card.entails is True) for card in cards],
         later=later[:LATER_JUMPS],
         newer=links.newer(run, newer),
         without=links.without(run),

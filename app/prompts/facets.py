@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.http.formats import address
-from app.prompts.parameters import ListedParameters
+from app.prompts.parameters import LONGEST_RELATION, ListedParameters
 from app.tasks_text import task_order, task_text
 from backend.catalogue.prompt_lists import FACETS, FacetCount
 from backend.core.metrics import BUCKETS
@@ -104,7 +104,7 @@ def facets_of(counts: list[FacetCount], asked: ListedParameters) -> list[Facet]:
         tally: Counter[Any] = Counter()
         for count in counts:
             value = getattr(count, name)
-            if value is not None:
+            if value is not None and len(str(value)) <= LONGEST_RELATION:
                 tally[value] += count.count if _passes(count, asked, but=name) else 0
         given = getattr(asked, name)
         if len(tally) < 2 and given is None:

@@ -41,13 +41,31 @@ class PageLinks:
         self._chosen = isinstance(asked, PromptParameters) and asked.methods is not None
         self._listed = asked.list_address if isinstance(asked, PromptParameters) else {}
 
+    def _view(self, **changed: Any) -> dict[str, Any]:
+        """Side, number and place of the cards, less what is as usual."""
+        state = {"side": self.asked.side, "k": self.asked.k, "copies": self.asked.copies, "start": 1, **changed}
+        usual = {"side": "proponents", "k": K, "copies": "folded", "start": 1}
+        return {name: value for name, value in state.items() if value != usual[name]}
+
+    def permalink(self, runs: Sequence[RunSummary] | None = None) -> str:
+        """This view pinned to the shown runs, or to others."""
+        pinned = tuple(dict.fromkeys(run.id for run in (self.shown if runs is None else runs)))
+        return prompt_address(self.loaded.prompt.slug, pinned, **self._view(start=self.asked.start))
+
+    def current(self) -> str:
+        """The same view of the current runs."""
+        return prompt_address(self.loaded.prompt.slug, **self._view())
+
+    def anchor(self, run: RunSummary) -> str:
+        """What ids in a run's column begin with: its method, or its id where a method is pinned twice."""
+        twice = sum(other.method == run.method for other in self.shown) > 1
+        return run.id if twice else run.method
+
     def to(
         self, *, slug: str | None = None, methods: Sequence[str] | None = None, listed: bool = True, **changed: Any
     ) -> str:
         """This page with something changed; ``listed``: as opened from the same list. Cards start anew."""
-        state = {"side": self.asked.side, "k": self.asked.k, "copies": self.asked.copies, "start": 1, **changed}
-        usual = {"side": "proponents", "k": K, "copies": "folded", "start": 1}
-        parameters = {name: value for name, value in state.items() if value != usual[name]}
+        parameters = self._view(**changed)
         origin = self._listed if listed else {}
         return self._address(slug or self.loaded.prompt.slug, methods, {**origin, **parameters})
 
@@ -75,7 +93,7 @@ class PageLinks:
 
     def to_card(self, run: RunSummary, rank: int, start: int) -> str:
         """The page of cards that begins with a card, at that card."""
-        return f"{self.to(start=start)}#{run.method}-{abs(rank)}"
+        return f"{self.to(start=start)}#{self.anchor(run)}-{abs(rank)}"
 
     def without(self, run: RunSummary) -> str | None:
         """This page without a column; None for the last one and on permalinks."""
@@ -86,9 +104,7 @@ class PageLinks:
         """The permalink with a newer run in the place of one."""
         if newer is None:
             return None
-        return prompt_address(
-            self.loaded.prompt.slug, tuple(newer.id if other is run else other.id for other in self.shown)
-        )
+        return self.permalink([newer if other is run else other for other in self.shown])
 
     def offers(self) -> list[Offer]:
         """Methods that are not shown, each with the page that shows it too."""
@@ -101,9 +117,11 @@ class PageLinks:
         named = (("proponents", "Proponents"), ("opponents", "Opponents"))
         return [Choice(label, self.to(side=side), self.asked.side == side) for side, label in named]
 
-    def sizes(self) -> list[Choice]:
-        """How many passages of a method."""
-        return [Choice(str(k), self.to(k=k), self.asked.k == k) for k in (10, 25, 50)]
+    def sizes(self, most: int) -> list[Choice]:
+        """How many cards of a method, up to what a page with these columns holds."""
+        effective = min(self.asked.k, most)
+        offered = sorted({k for k in (10, 25, 50) if k <= most} | {effective})
+        return [Choice(str(k), self.to(k=k), k == effective) for k in offered]
 
     def folds(self) -> list[Choice]:
         """Near-copies under the first of them, or each by itself."""

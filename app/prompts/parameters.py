@@ -15,6 +15,8 @@ DEFAULT_METHODS = ("trackstar", "bm25")
 LIMIT = 50
 """Prompts on a page of the list, unless asked otherwise."""
 
+LONGEST_RELATION = 2_000
+
 K = 10
 """Passages of a method on a prompt's page, unless asked otherwise."""
 
@@ -61,7 +63,7 @@ class FilterParameters(Parameters):
     q: Annotated[str | None, Field(max_length=500), AfterValidator(_typed)] = None
     """Words that a prompt, its completion or its names hold."""
     task: Annotated[str, _one_of(*TASKS)] | None = None
-    relation: Annotated[str, Field(max_length=200)] | None = None
+    relation: Annotated[str, Field(max_length=LONGEST_RELATION)] | None = None
     bucket: Annotated[str, AfterValidator(_buckets)] | None = None
     """How many passages state the fact; several joined by commas."""
     correct: YesOrNo | None = None

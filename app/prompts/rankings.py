@@ -153,7 +153,7 @@ EXPORT_COLUMNS = (
 )
 
 
-def export_rows(session: Session, loaded: Rankings, shown: Sequence[RunSummary], k: int) -> list[dict[str, Any]]:
+def export_rows(session: Session, loaded: Rankings, shown: Sequence[RunSummary], k: int | None) -> list[dict[str, Any]]:
     """The passages of the shown runs' lists, a row each."""
     prompt = loaded.prompt
     named = {"slug": prompt.slug, "prompt": prompt.prompt, "completion": prompt.completion}
@@ -167,9 +167,9 @@ def export_rows(session: Session, loaded: Rankings, shown: Sequence[RunSummary],
 
 
 def _entries(
-    session: Session, loaded: Rankings, shown: Sequence[RunSummary], k: int
+    session: Session, loaded: Rankings, shown: Sequence[RunSummary], k: int | None
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """(run id, side) -> its first k passages."""
+    """(run id, side) -> its first k passages; None: all that are stored."""
     rows = {(run.id, side): loaded.side(run, side)[:k] for run in shown for side in SIDES}
     passages = catalogue.passages_by_pk(session, {row.passage_pk for some in rows.values() for row in some})
 

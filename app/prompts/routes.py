@@ -130,7 +130,7 @@ def _export_lists(
     session: Session, loaded: rankings.Rankings, shown: Sequence[RunSummary], asked: PinnedParameters, kind: Format
 ) -> Response:
     """Lists of one prompt: every stored passage, unless ``k`` says how many."""
-    k = asked.k if "k" in asked.model_fields_set else 100
+    k = asked.k if "k" in asked.model_fields_set else None
     rows = rankings.export_rows(session, loaded, shown, k)
     return export(rows, rankings.EXPORT_COLUMNS, loaded.prompt.slug, kind)
 

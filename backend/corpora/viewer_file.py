@@ -25,6 +25,9 @@ LARGEST_COUNT = 2**31 - 1
 
 _FORMATS = "docs/reference/formats.md describes the format."
 
+DEEPEST = 50
+"""Levels of nesting that a record may have."""
+
 
 @dataclass(frozen=True, slots=True)
 class ListedPassages:
@@ -123,12 +126,18 @@ class _Record:
         )
 
     def _storable(self) -> bool:
-        """False, and a problem, for what JSON has no way to write again: NaN and halves of surrogate pairs."""
+        """False, and a problem, for what JSON has no way to write again: NaN and halves of surrogate pairs.
+
+        So are values nested very deeply, which would fail later, wrapped into other objects.
+        """
+        if _too_deep(self.values):
+            self.problem(f"it is nested more than {DEEPEST} levels deep")
+            return self.valid
         try:
             json.dumps(self.values, ensure_ascii=False, allow_nan=False).encode()
         except UnicodeEncodeError:
             self.problem("it holds half of a surrogate pair, which is no Unicode character")
-        except (ValueError, RecursionError):
+        except ValueError:
             where = next((name for name, value in self.values.items() if _not_finite(value)), None)
             field = "a field" if where is None else f"field {where!r}"
             self.problem(f"{field} holds a number that is not finite (NaN or infinity)")
@@ -226,3 +235,18 @@ def _not_finite(value: object) -> bool:
     except (ValueError, RecursionError):
         return True
     return False
+
+
+def _too_deep(value: Any) -> bool:
+    """Whether a value is nested more than DEEPEST levels; without recursion, so that depth is no danger."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True

@@ -14,6 +14,7 @@ import numpy as np
 
 from backend.catalogue.loading_runs import LINE, STATED_ELSEWHERE
 from backend.catalogue.viewer_export import CORE_FIELDS, FIELDS, LACKS
+from backend.core.errors import UserError
 from backend.core.files import sha256_of
 from backend.corpora.viewer_file import read_viewer_file
 from backend.pipeline import viewer_artifacts as artifacts
@@ -39,6 +40,9 @@ def import_viewer(work: Workspace, files: Sequence[Path], methods: Sequence[str]
 
     Raises UserError where a file is malformed or the files contradict each other; then nothing is kept.
     """
+    for path in files:
+        if not _is_text(str(path)):
+            raise UserError(f"The name of {str(path)!a} is no text in UTF-8.", "Rename the file.")
     slugs = methods_of(files, methods)
     label = name or name_of(files)
     options = [word for slug in slugs for word in ("--method", slug)]
@@ -56,6 +60,14 @@ def import_viewer(work: Workspace, files: Sequence[Path], methods: Sequence[str]
             work.reporter.say(remark)
         report(0, 0, "writing artifacts and loading them into the catalogue")
         return _write(work, union, label, command)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _write(work: Workspace, union: Union, name: str, command: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select, update
 from starlette.testclient import TestClient
 
+from app.http.page_cache import MOST_BYTES, Key, Page, PageCache
 from app.prompts.highlight import Wording, excerpt
 from backend.catalogue import models as m
 from backend.catalogue.database import write_session
@@ -50,7 +51,7 @@ def test_pages_of_cards_hold_every_passage_once(client: TestClient) -> None:
         found = ranks(text, "trackstar")
         assert 0 < len(found) <= 25
         seen += found
-        further = re.search(r'href="([^"]*)" rel="nofollow">Further ranks', text)
+        further = re.search(r'href="([^"]*)" rel="nofollow">Further passages', text)
         url = further[1].replace("&amp;", "&") if further else None
     assert seen == list(range(1, 101))
 
@@ -181,6 +182,9 @@ def test_kept_pages_change_with_the_catalogue(home_of_its_own: tuple[Engine, Tes
     assert "Cusco" in client.get("/prompts/capital-peru").text
     assert 'data-theme="dark"' in client.get("/prompts/capital-peru", headers={"Cookie": "theme=dark"}).text
     assert 'data-theme="dark"' not in client.get("/prompts/capital-peru").text
+    split = [("Cookie", "a=1"), ("Cookie", "theme=dark")]
+    assert 'data-theme="dark"' in client.get(url, headers=split).text
+    assert 'data-theme="dark"' not in client.get(url, headers={"Cookie": "a=1"}).text
     head = client.head("/prompts/capital-peru")
     assert (head.status_code, head.content) == (200, b"")
     assert client.get("/prompts/none").status_code == client.get("/prompts/none").status_code == 404
@@ -226,3 +230,50 @@ def test_shared_words_are_marked_around_names() -> None:
         (" Lima.", None, False),
     ]
     assert shown.shared_words == 5
+
+
+def fill_again(engine: Engine, run_id: str) -> None:
+    """A newer run of BM25 with the same list for one prompt."""
+    with write_session(engine) as session:
+        first = session.scalars(select(m.Run).filter_by(method="bm25")).one()
+        values = {c.name: getattr(first, c.name) for c in m.Run.__table__.columns}
+        session.add(m.Run(**{**values, "id": run_id, "created_at": MADE + timedelta(days=1)}))
+        session.flush()
+        prompt = session.scalars(select(m.Prompt).filter_by(slug="capital-peru")).one()
+        ranking = session.scalars(select(m.Ranking).filter_by(prompt_pk=prompt.pk)).one()
+        columns = {c.name: getattr(ranking, c.name) for c in m.Ranking.__table__.columns}
+        session.add(m.Ranking(**{**columns, "pk": 888_888, "run_id": run_id}))
+        session.flush()
+        for row in session.scalars(select(m.RankedPassage).filter_by(ranking_pk=ranking.pk)).all():
+            own = {c.name: getattr(row, c.name) for c in m.RankedPassage.__table__.columns}
+            session.add(m.RankedPassage(**{**own, "ranking_pk": 888_888}))
+
+
+def test_two_runs_of_one_method_stand_side_by_side(home_of_its_own: tuple[Engine, TestClient]) -> None:
+    engine, client = home_of_its_own
+    fill(engine, methods=("bm25",))
+    fill_again(engine, "bm25-0000newer")
+    old, new = "bm25-abc000000000", "bm25-0000newer"
+    for runs in ((old, new), (new, old)):
+        text = client.get(f"/r/{runs[0]}+{runs[1]}/capital-peru?side=opponents&k=3").text
+        ids = re.findall(r' id="([^"]+)"', text)
+        assert len(ids) == len(set(ids))
+        assert text.count(">A newer run</a>") == 1
+        assert f'href="/r/{new}/capital-peru?side=opponents&amp;k=3"' in text
+        assert 'href="/prompts/capital-peru?side=opponents&amp;k=3"' in text
+
+
+def test_a_permalink_keeps_the_view(client: TestClient) -> None:
+    text = client.get("/prompts/capital-peru?side=opponents&k=5&methods=trackstar").text
+    assert f'value="http://testserver/r/{TRACKSTAR}/capital-peru?side=opponents&amp;k=5"' in text
+    beyond = client.get("/prompts/capital-peru?start=5000").text
+    assert ranks(beyond, "trackstar")[0] == 1
+
+
+def test_kept_pages_count_all_their_bytes() -> None:
+    cache = PageCache(None, None)  # type: ignore[arg-type]
+    page = Page([(b"x", b"y" * 1_000_000)], b"")
+    for number in range(100):
+        cache._keep(Key(f"/prompts/{number}", b"", ("http", "h"), "auto", False), page)
+    assert len(cache._pages) == 63
+    assert cache._bytes <= MOST_BYTES
