@@ -31,10 +31,17 @@ def nothing_is_kept(home: Path) -> bool:
     return not folders and not any(count for table, count in found.items() if table != "stages")
 
 
+def nested(levels: int) -> str:
+    """A record that is right but for how deep one of its fields is."""
+    return json.dumps(record(2))[:-1] + ', "x": ' + "[" * levels + "]" * levels + "}"
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ("{", "line 2: not JSON"),
+        (nested(60), "line 2: it is nested more than 50 levels deep"),
+        (nested(500), "line 2: it is nested more than 50 levels deep"),
         ("[1]", "line 2: not a JSON object but a list"),
         (b"\xff\xfe", "line 2: not UTF-8"),
         (without(record(2), "inputs_plaintext"), "line 2: field 'inputs_plaintext' is missing"),
@@ -74,6 +81,13 @@ def test_a_wrong_file_is_refused_and_leaves_nothing(tmp_path: Path, line: object
         imported(tmp_path / "home", [file])
     assert str(file) in str(raised.value)
     assert raised.value.remedy
+    assert nothing_is_kept(tmp_path / "home")
+
+
+def test_a_file_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "\udcff-bm25.jsonl", [GOOD])
+    with pytest.raises(UserError, match="no text in UTF-8"):
+        imported(tmp_path / "home", [file])
     assert nothing_is_kept(tmp_path / "home")
 
 
