@@ -10,7 +10,7 @@ from typing import Any
 from app.http.formats import address
 from app.prompts.parameters import LONGEST_RELATION, ListedParameters
 from app.tasks_text import task_order, task_text
-from backend.catalogue.prompt_lists import FACETS, FacetCount
+from backend.catalogue.prompt_lists import FACETS, FacetCount, PromptFilter
 from backend.core.metrics import BUCKETS
 
 MOST_OPTIONS = 200
@@ -81,11 +81,11 @@ class Preset:
 
 def total_of(counts: Iterable[FacetCount], asked: ListedParameters) -> int:
     """How many prompts pass every facet."""
-    return sum(count.count for count in counts if _passes(count, asked))
-
-
-def _passes(count: FacetCount, asked: ListedParameters, but: str = "") -> bool:
     wanted = asked.wanted
+    return sum(count.count for count in counts if _passes(count, wanted))
+
+
+def _passes(count: FacetCount, wanted: PromptFilter, but: str = "") -> bool:
     return all(
         name == but
         or (
@@ -100,12 +100,13 @@ def _passes(count: FacetCount, asked: ListedParameters, but: str = "") -> bool:
 def facets_of(counts: list[FacetCount], asked: ListedParameters) -> list[Facet]:
     """The facets that can narrow the list; one that nothing differs in and that is not chosen is left out."""
     found = []
+    wanted = asked.wanted
     for name in FACETS:
         tally: Counter[Any] = Counter()
         for count in counts:
             value = getattr(count, name)
             if value is not None and len(str(value)) <= LONGEST_RELATION:
-                tally[value] += count.count if _passes(count, asked, but=name) else 0
+                tally[value] += count.count if _passes(count, wanted, but=name) else 0
         given = getattr(asked, name)
         if len(tally) < 2 and given is None:
             continue
