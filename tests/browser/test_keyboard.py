@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -14,6 +16,11 @@ FOCUSED = "document.activeElement?.closest('.card')?.id ?? ''"
 @pytest.fixture
 def page(browser: Browser) -> Page:
     return browser.new_page(reduced_motion="reduce")
+
+
+def ready(page: Page) -> None:
+    """Wait for the page's script: a page that a click opened has its address before its keys."""
+    expect(page.locator("[data-keys]")).to_be_visible()
 
 
 def test_j_and_k_move_along_passages(page: Page, address: str) -> None:
@@ -34,9 +41,12 @@ def test_j_and_k_move_along_passages(page: Page, address: str) -> None:
 def test_n_and_p_move_along_the_list(page: Page, address: str) -> None:
     page.goto(f"{address}/prompts?task=arithmetic&sort=least-confident")
     page.locator(".row-link").first.click()
+    expect(page).to_have_url(re.compile("/prompts/"))
+    ready(page)
     first = page.url
     page.keyboard.press("n")
     expect(page).not_to_have_url(first)
+    ready(page)
     assert page.url.endswith("?task=arithmetic&sort=least-confident")
     page.keyboard.press("p")
     expect(page).to_have_url(first)
@@ -49,6 +59,7 @@ def test_o_changes_sides(page: Page, address: str) -> None:
     page.goto(f"{address}/prompts/capital-peru")
     page.keyboard.press("o")
     expect(page.locator(".columns.opponents")).to_be_visible()
+    ready(page)
     page.keyboard.press("o")
     expect(page.locator(".columns.proponents")).to_be_visible()
     page.close()
