@@ -1,4 +1,7 @@
-"""The command line: `proponent`. Imports are made inside commands, so that `--help` answers at once."""
+"""The command line: `proponent`. Imports are made inside commands, so that `--help` answers at once.
+
+Long because every command is declared here.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,9 @@ ModelOption = Annotated[
     typer.Option("--model", help="Model id, or a folder or hub name to load; the corpus's newest by default."),
 ]
 RankOption = Annotated[int, typer.Option(min=1, max=512, help="Columns of a projection on each side (p).")]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Threads for numerical work; all cores by default (PROPONENT_THREADS).")
+]
 
 
 class Dtype(StrEnum):
@@ -72,6 +78,16 @@ def settings_for(home: Path | None) -> Settings:
         problems = "; ".join(f"PROPONENT_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         raise UserError(problems, "docs/reference/settings.md lists the settings.") from error
     return settings if home is None else settings.model_copy(update={"home": home})
+
+
+def working_settings(home: Path | None, device: str | None, threads: int | None) -> Settings:
+    """The settings with options over them; raises UserError for an unknown device."""
+    if device not in (None, "auto", "cpu", "cuda"):
+        raise UserError(f"There is no device {device!r}.", "Use auto, cpu or cuda.")
+    settings = settings_for(home)
+    return settings.model_copy(
+        update={"device": device or settings.device, "threads": settings.threads if threads is None else threads}
+    )
 
 
 def existing_home(settings: Settings) -> Path:
@@ -294,12 +310,49 @@ def serve(
     parent_pipe: Annotated[int | None, typer.Option(hidden=True)] = None,
     home: HomeOption = None,
 ) -> None:
-    """Serve the web application."""
+    """Serve the web application, and answer questions in a process beside it."""
     from backend.pipeline.serving import serve as serve_pages
 
     settings = settings_for(home)
     update = {"host": host or settings.host, "port": settings.port if port is None else port}
-    serve_pages(settings.model_copy(update=update), parent_pipe)
+    serve_pages(settings.model_copy(update=update), parent_pipe, worker=not no_worker)
+
+
+@app.command()
+def worker(
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda (PROPONENT_DEVICE).")] = None,
+    threads: ThreadsOption = None,
+    once: Annotated[bool, typer.Option("--once", help="End when no question waits.")] = False,
+    parent_pipe: Annotated[int | None, typer.Option(hidden=True)] = None,
+    home: HomeOption = None,
+) -> None:
+    """Answer the questions that readers ask, until interrupted."""
+    from backend.pipeline.working import run_worker
+
+    run_worker(working_settings(home, device, threads), once=once, parent_pipe=parent_pipe)
+
+
+@app.command()
+def ask(
+    prompt: Annotated[str, typer.Argument(help="What the model is given.")],
+    completion: Annotated[str | None, typer.Argument(help="What follows; the model's own words by default.")] = None,
+    method: Annotated[str, typer.Option(help="Method slug.")] = "trackstar",
+    task: Annotated[
+        str | None, typer.Option(help="Task slug: facts mixes R_eval in; R_train alone by default.")
+    ] = None,
+    k: Annotated[int, typer.Option(min=1, max=100, help="Passages to print.")] = 10,
+    query_set: Annotated[
+        str | None, typer.Option("--query-set", help="Whose runs answer; the newest's by default.")
+    ] = None,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Rank the corpus for a question of your own; a worker scores it, this process where there is none."""
+    from backend.pipeline.asking import ask_and_wait
+    from backend.pipeline.tables import answer_text
+
+    answer = ask_and_wait(settings_for(home), _catalogue(home), prompt, completion, method, task, k, query_set)
+    report(answer, json_, answer_text(answer))
 
 
 @app.command()
@@ -311,7 +364,7 @@ def demo(
 ) -> None:
     """Make the bundled demonstration and serve it; run again, it goes on where it was."""
     from backend.pipeline.demo import run_demo
-    from backend.pipeline.serving import web_process
+    from backend.pipeline.serving import web_process, worker_process
 
     settings = settings_for(home)
     if port is not None:
@@ -324,7 +377,8 @@ def demo(
         with workspace(home, "demo") as work:
             run_demo(work, tiny)
             work.reporter.say(f"The demonstration is complete. Browse it at {web.url} (Ctrl-C ends the server).")
-        web.wait()
+        with worker_process(settings):
+            web.wait()
 
 
 def _catalogue(home: Path | None) -> Any:

@@ -39,6 +39,27 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run: auto (CUDA where there is one), cpu or cuda."""
 
+    asking: Literal["anyone", "nobody"] = "anyone"
+    """Who may ask questions that a worker scores: anyone or nobody."""
+
+    questions_per_minute: int = Field(default=60, ge=0)
+    """Questions that one address, and one reader, may ask a minute; 0 = any number."""
+
+    reads_per_minute: int = Field(default=12_000, ge=0)
+    """Other requests that one address may make a minute; 0 = any number."""
+
+    queued_questions: int = Field(default=1_000, ge=1)
+    """Questions that may wait; beyond, asking is answered with 503."""
+
+    job_seconds: float = Field(default=300.0, gt=0)
+    """How long a worker may take for one question before it fails."""
+
+    trusted_proxies: str = "127.0.0.1"
+    """Addresses of proxies, joined by commas, that are believed when they name a client's own address; * is all."""
+
+    metrics: bool = True
+    """Serve /metrics, for Prometheus."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 

@@ -17,11 +17,14 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateTable
 
-from app.http.errors import not_found
-from backend.catalogue.database import clear_errors, open_catalogue, read_session, sqlite_module
+from app.http.errors import Problem, not_found
+from backend.catalogue.database import clear_errors, open_catalogue, read_session, sqlite_module, write_session
 from backend.catalogue.models import Base
 from backend.catalogue.search import SQLITE_INDEX
 from backend.settings import Settings
+
+WRITE_BUSY_MILLISECONDS = 10_000
+"""How long a request waits for another process's write."""
 
 
 class Catalogue:
@@ -67,6 +70,17 @@ class Catalogue:
         if self.found and self._engine is not None:
             return read_session(self._engine)
         return Session(_empty_engine())
+
+    def write(self) -> AbstractContextManager[Session]:
+        """A session in one write transaction; raises a Problem of status 503 while there is no catalogue."""
+        if not self.found or self._engine is None:
+            raise Problem(
+                503,
+                "Nothing here yet",
+                "This installation holds no corpus and no model yet; `proponent demo` makes them.",
+                headers={"Retry-After": "60"},
+            )
+        return write_session(self._engine, WRITE_BUSY_MILLISECONDS)
 
     async def generation(self) -> object | None:
         """A value that is another one after every write to the catalogue, by any process; None without one.

@@ -68,7 +68,7 @@ def _reading_order(cell: tuple[str, str, str]) -> tuple[str, int, str, int]:
 
 def status(session: Session, home: Home) -> dict[str, Any]:
     """What the installation holds: the value of `proponent status --json`."""
-    statement = select(Prompt.task, func.count()).group_by(Prompt.task)
+    statement = select(Prompt.task, func.count()).where(Prompt.asked.is_(False)).group_by(Prompt.task)
     by_task = {task: count for task, count in session.execute(statement)}
     runs = select(Run.id, Run.method, Run.model_id, Run.corpus_id).order_by(Run.created_at, Run.id)
     return {

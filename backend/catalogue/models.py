@@ -7,59 +7,36 @@ again from the folders under the home. Relationships are not lazy: a repository 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    DateTime,
-    Dialect,
-    ForeignKey,
-    Index,
-    MetaData,
-    Text,
-    TypeDecorator,
-    UniqueConstraint,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, false, text
+from sqlalchemy.orm import Mapped, mapped_column
 
-NAMING = {
-    "ix": "ix_%(column_0_label)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
+from backend.catalogue.base import Base, UtcDateTime
+from backend.catalogue.job_models import Ask, AskedJob, Job, Worker
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment: stored as UTC and read with its time zone on every database (SQLite keeps none)."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is not None and value.tzinfo is None:
-            raise ValueError(f"a moment without a time zone: {value}")
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Base(DeclarativeBase):
-    """Declarative base: named constraints, so that migrations can drop them on every database."""
-
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        dict[str, Any]: JSON(none_as_null=True),
-        list[Any]: JSON(none_as_null=True),
-        datetime: UtcDateTime,
-        str: Text,
-    }
+__all__ = [
+    "Ask",
+    "AskedJob",
+    "Base",
+    "Corpus",
+    "Entailment",
+    "Job",
+    "Metric",
+    "Model",
+    "Output",
+    "OutputSet",
+    "Passage",
+    "Prompt",
+    "QuerySet",
+    "RankedPassage",
+    "Ranking",
+    "Run",
+    "Stage",
+    "UtcDateTime",
+    "Worker",
+]
 
 
 class Artifact:
@@ -121,6 +98,8 @@ class QuerySet(Artifact, Base):
     corpus_id: Mapped[str] = mapped_column(ForeignKey("corpora.id"))
     model_id: Mapped[str | None] = mapped_column(ForeignKey("models.id"))
     """The model whose answers the queries are made of (wrong predictions); None otherwise."""
+    asked_of: Mapped[str | None] = mapped_column(ForeignKey("query_sets.id"), unique=True)
+    """The set whose runs answer these: readers' own questions, which no artifact holds; None for all other sets."""
 
 
 class Prompt(Base):
@@ -130,6 +109,7 @@ class Prompt(Base):
         UniqueConstraint("query_set_id", "position"),
         Index("ix_prompts_task", "task", "pk"),
         Index("ix_prompts_bucket", "bucket", "pk"),
+        Index("ix_prompts_asked", "pk", sqlite_where=text("asked"), postgresql_where=text("asked")),
     )
     # backend/catalogue/search.py adds the full-text index.
 
@@ -140,6 +120,7 @@ class Prompt(Base):
     query_id: Mapped[str]
     slug: Mapped[str] = mapped_column(unique=True)
     task: Mapped[str]
+    """A task's slug; empty for a question that was asked without one."""
     prompt: Mapped[str]
     completion: Mapped[str]
     relation: Mapped[str | None]
@@ -160,6 +141,8 @@ class Prompt(Base):
     has_opponents: Mapped[bool] = mapped_column(default=False)
     """Some current run of a method that looks at the model stores an opponent."""
     annotation_count: Mapped[int] = mapped_column(default=0)
+    asked: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """A reader's own question: reached by its address, never listed."""
 
 
 class Entailment(Base):

@@ -172,6 +172,7 @@ def _influences(
         .join(Ranking, Ranking.pk == RankedPassage.ranking_pk)
         .join(Run, Run.id == Ranking.run_id)
         .where(RankedPassage.passage_pk == passage_pk, Ranking.run_id.in_(run_ids))
+        .where(Ranking.prompt_pk.not_in(select(Prompt.pk).where(Prompt.asked)))
     )
 
 

@@ -55,7 +55,11 @@ class PromptFilter:
     query_set: str | None = None
 
     def conditions(self, dialect: str) -> list[ColumnElement[bool]]:
-        """The filter as SQL conditions on the table of prompts."""
+        """The filter as SQL conditions on the table of prompts; readers' own questions are never of a list."""
+        return [Prompt.asked.is_(False), *self.narrowing(dialect)]
+
+    def narrowing(self, dialect: str) -> list[ColumnElement[bool]]:
+        """The conditions that this filter adds to those of every list."""
         found: list[ColumnElement[bool]] = [] if self.q is None else [matches(self.q, dialect)]
         if self.query_set is not None:
             found.append(Prompt.query_set_id == self.query_set)
@@ -196,10 +200,9 @@ def neighbours(
 ) -> tuple[str | None, str | None] | None:
     """Slugs of the prompts before and behind one in a filtered list; None if it is not of the list."""
     conditions = wanted.conditions(_dialect(session))
-    if conditions:
-        inside = select(Prompt.pk).where(Prompt.slug == slug, *conditions)
-        if session.scalar(inside) is None:
-            return None
+    inside = select(Prompt.pk).where(Prompt.slug == slug, *conditions)
+    if session.scalar(inside) is None:
+        return None
     place = place_of(session, slug, order)
     if place is None:
         return None
@@ -270,8 +273,9 @@ def mean_metrics(session: Session, wanted: PromptFilter, run_ids: Collection[str
         .where(Ranking.run_id.in_(run_ids))
         .group_by(Run.method)
     )
-    conditions = wanted.conditions(_dialect(session))
-    if conditions:
+    # Questions have neither metrics nor a mean tail-patch, so that all rankings of the runs need no look at prompts.
+    if wanted.narrowing(_dialect(session)):
+        conditions = wanted.conditions(_dialect(session))
         statement = statement.where(Ranking.prompt_pk.in_(select(Prompt.pk).where(*conditions)))
     return {method: MeanMetrics(*means) for method, *means in session.execute(statement) if means[4] or means[6]}
 

@@ -37,6 +37,12 @@ def prompt_by_slug(session: Session, slug: str) -> tuple[Prompt, str] | None:
     return None if row is None else (row[0], row[1])
 
 
+def answering_set_of(session: Session, prompt: Prompt) -> str:
+    """The query set whose runs rank passages for a prompt: its own, or of a reader's question the one it asks."""
+    asked_of = session.get_one(QuerySet, prompt.query_set_id).asked_of if prompt.asked else None
+    return asked_of or prompt.query_set_id
+
+
 def outputs_of(session: Session, prompt_pk: int) -> list[Output]:
     """A prompt's stored model outputs."""
     return list(session.scalars(select(Output).where(Output.prompt_pk == prompt_pk).order_by(Output.model_id)))

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from backend.catalogue.models import Corpus, Metric, Model, QuerySet, Ranking, Run
+from backend.catalogue.models import Corpus, Metric, Model, Prompt, QuerySet, Ranking, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,5 +172,7 @@ def metrics_of(session: Session, run_ids: Collection[str], *, overall: bool = Fa
 
 
 def ranking_count(session: Session, run_id: str) -> int:
-    """How many prompts a run ranks passages for."""
-    return session.scalar(select(func.count()).select_from(Ranking).where(Ranking.run_id == run_id)) or 0
+    """How many prompts of its query set a run ranks passages for."""
+    asked = select(Prompt.pk).where(Prompt.asked)
+    own = select(func.count()).select_from(Ranking).where(Ranking.run_id == run_id, Ranking.prompt_pk.not_in(asked))
+    return session.scalar(own) or 0

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psutil
 from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from backend.catalogue.database import write_session
 from backend.catalogue.models import Stage
+from backend.catalogue.processes import is_gone
 from backend.core.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -192,21 +192,7 @@ def list_stages(session: Session, pipeline: str | None = None) -> list[StageProg
 def _is_lost(row: Stage, moment: datetime) -> bool:
     if moment - row.updated_at > LOST_AFTER:
         return True
-    here = row.host == socket.gethostname() and row.process_id is not None
-    return here and not _is_alive(row.process_id or 0, row.started_at)
-
-
-def _is_alive(process_id: int, began: datetime | None) -> bool:
-    """Whether the process is there, is no zombie, and is not a later one that got the same number."""
-    try:
-        process = psutil.Process(process_id)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        return began is None or process.create_time() <= began.timestamp() + 1
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
+    return is_gone(row.host, row.process_id, row.started_at)
 
 
 def _new(name: str, title: str, pipeline: str, sequence: int, moment: datetime) -> Stage:

@@ -109,8 +109,9 @@ class _Ranked:
 
 
 def _order(session: Session, run_id: str) -> list[int]:
-    """Rankings in the order of the query set."""
-    statement = select(Ranking.pk).join(Prompt, Prompt.pk == Ranking.prompt_pk).where(Ranking.run_id == run_id)
+    """Rankings in the order of the query set; readers' questions are not of it."""
+    statement = select(Ranking.pk).join(Prompt, Prompt.pk == Ranking.prompt_pk)
+    statement = statement.where(Ranking.run_id == run_id, Prompt.asked.is_(False))
     return list(session.scalars(statement.order_by(Prompt.position)))
 
 

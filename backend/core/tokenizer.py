@@ -149,6 +149,12 @@ class TextTokenizer:
         self._check_context(len(ids) + 1, "The prompt and one generated token have")
         return ids
 
+    def count(self, prompt: str, completion: str) -> tuple[int, int]:
+        """(tokens of prompt and completion together, BOS included; how many the model takes)."""
+        text, _ = join_query(prompt, completion)
+        tokens = self._backend.encode(text, add_special_tokens=False).ids
+        return len(self._bos) + len(tokens), self.tokenization.context
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids; special tokens are left out."""
         return self._backend.decode(list(ids), skip_special_tokens=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from backend.core.artifacts import Home, artifact_id, is_finished, seal
-from backend.core.errors import CorruptArtifact, UserError
+from backend.core.errors import CorruptArtifact, IncompatibleStores, UserError
 from backend.core.files import atomic_file, read_json
 from backend.gradients.encoder import GradientEncoder, backward_at_layers, output_head
 from backend.gradients.layers import LayerSelection, TrackedLayer, select_layers
@@ -31,6 +31,7 @@ from backend.gradients.store import (
     FP16_MAX,
     PLAN,
     SHARD,
+    GradientStore,
     LayerSlice,
     StorePlan,
     missing_shards,
@@ -133,6 +134,25 @@ def build_query_store(
         build = _Build(folder, inputs, open_model(), read_examples(), config, lambda done, total, message: None)
         build.run(moments, {"truncated": 0})
     return folder.name
+
+
+def open_encoder(model: EncodableModel, store: GradientStore) -> GradientEncoder:
+    """An encoder with the projections of a finished store, for queries one by one.
+
+    Raises IncompatibleStores where the model is not the one whose gradients the store holds.
+    """
+    settings = store.manifest.config
+    layers = select_layers(model.model).tracked
+    config = ProjectionConfig(rank=settings["rank"], seed=settings["seed"])
+    projections = layer_projections(layers, config, _load_second_moments(store.folder / SECOND_MOMENT))
+    expected = store.plan.fingerprint
+    if model.tokenization != expected["tokenization"] or any(
+        fingerprint(projections[name]) != expected[f"projection_{name}"] for name in store.plan.row_sets
+    ):
+        raise IncompatibleStores(
+            f"Store {store.folder.name} was made with other projections or another tokenizer.", "Encode again."
+        )
+    return GradientEncoder(model.model, layers, projections, model.device)
 
 
 def _settings(config: EncodeConfig) -> dict[str, Any]:

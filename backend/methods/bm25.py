@@ -12,7 +12,7 @@ import numpy as np
 from backend.core.records import Passage, Query
 from backend.core.text import join_query, words
 from backend.methods.protocol import MethodInputs
-from backend.search.scoring import Prepared, RowScorer
+from backend.search.scoring import RowScorer, Scoring
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,29 @@ class BM25:
         """k1 and b."""
         return {"k1": self.k1, "b": self.b, "variant": "lucene"}
 
-    def prepare(self, inputs: MethodInputs) -> Prepared:
+    def prepare(self, inputs: MethodInputs) -> PreparedBM25:
         """Index the passages."""
-        return Prepared(_BM25Scorer(inputs.passages, inputs.queries, self.k1, self.b))
+        return PreparedBM25(inputs.passages, self.k1, self.b)
 
 
-class _BM25Scorer(RowScorer):
-    def __init__(self, passages: Sequence[Passage], queries: Sequence[Query], k1: float, b: float) -> None:
-        super().__init__(len(queries))
+class PreparedBM25:
+    """An index of all passages."""
+
+    def __init__(self, passages: Sequence[Passage], k1: float, b: float) -> None:
         self._size = len(passages)
         self._index = bm25s.BM25(k1=k1, b=b, method="lucene")
         # One word that no query can hold keeps an index of wordless passages from being empty.
         self._index.index([words(passage.text) or ["\x00"] for passage in passages], show_progress=False)
+
+    def score(self, queries: Sequence[Query], gradients: np.ndarray | None) -> Scoring:
+        """Look the words of prompt and completion up."""
+        return Scoring(_BM25Scorer(self._index, self._size, queries))
+
+
+class _BM25Scorer(RowScorer):
+    def __init__(self, index: bm25s.BM25, size: int, queries: Sequence[Query]) -> None:
+        super().__init__(len(queries))
+        self._index, self._size = index, size
         self._queries = [words(join_query(query.prompt, query.completion)[0]) for query in queries]
 
     def row(self, query: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -18,46 +19,61 @@ from backend.search.scoring import ProjectedScorer
 
 @dataclass(frozen=True)
 class Geometry:
-    """K and the norms for a group of queries."""
+    """K over a row set of one store, and the norms, for a group of queries."""
 
+    store: GradientStore
+    row_set: str
     preconditioner: Preconditioner
     unit_passages: bool
     """Divide by ``sqrt(phi_m^T K phi_m)``."""
     unit_queries: bool
     """Divide by ``sqrt(phi_q^T K phi_q)``."""
 
+    @cached_property
+    def passage_norms(self) -> np.ndarray:
+        """n_m of every passage, (rows,) float64, made when first asked for; raises UserError if one is not finite."""
+        if not self.unit_passages:
+            return np.ones(self.store.rows)
+        norms = self.preconditioner.store_norms(self.store, self.row_set)
+        if not np.isfinite(norms).all():
+            row = int(np.flatnonzero(~np.isfinite(norms))[0])
+            raise UserError(
+                f"The norm of row {row} of store {self.store.folder.name} is not a finite number.",
+                "Check the store with `proponent verify`.",
+            )
+        return norms
+
+    def query_vectors(self, gradients: np.ndarray) -> np.ndarray:
+        """``K phi_q / n_q`` for gradients (n, dims) float64, ready for rows as they are stored."""
+        vectors = self.preconditioner.apply(gradients)
+        if self.unit_queries:
+            lengths = self.preconditioner.norms(gradients)
+            vectors /= np.where(lengths > 0, lengths, 1.0)[:, None]
+        vectors *= self.store.plan.scale_vector(self.row_set)
+        return vectors
+
 
 def projected_scorer(
-    store: GradientStore,
-    query_store: GradientStore,
-    row_set: str,
-    geometries: Sequence[Geometry],
-    group: Sequence[int],
+    geometries: Sequence[Geometry], group: Sequence[int], gradients: np.ndarray | None
 ) -> tuple[ProjectedScorer, np.ndarray]:
-    """A scorer in which query i uses ``geometries[group[i]]``; also returns the passage norms (groups, rows).
+    """A scorer in which query i uses ``geometries[group[i]]``, all of one store and row set.
+
+    Also returns the passage norms (groups, rows) float32, ones where no query uses a geometry. ``gradients`` is
+    (queries, dims) float64, scales undone.
 
     The loss falls when training follows the negative gradient, so the product of two loss gradients is positive
     where training on the passage lowers the query's loss: no sign is to be changed.
     """
-    values = query_store.values(row_set)
+    store, row_set = geometries[0].store, geometries[0].row_set
+    expected = len(group), store.plan.dims
+    if gradients is None or gradients.shape != expected:
+        raise ValueError(f"gradients must have shape {expected}, not {None if gradients is None else gradients.shape}")
     members = np.asarray(group, dtype=np.intp)
-    vectors = np.empty_like(values)
+    vectors = np.empty(expected)
     norms = np.ones((len(geometries), store.rows))
     for index, geometry in enumerate(geometries):
         mine = members == index
-        if not mine.any():
-            continue
-        vectors[mine] = geometry.preconditioner.apply(values[mine])
-        if geometry.unit_queries:
-            lengths = geometry.preconditioner.norms(values[mine])
-            vectors[mine] /= np.where(lengths > 0, lengths, 1.0)[:, None]
-        if geometry.unit_passages:
-            norms[index] = geometry.preconditioner.store_norms(store, row_set)
-            if not np.isfinite(norms[index]).all():
-                row = int(np.flatnonzero(~np.isfinite(norms[index]))[0])
-                raise UserError(
-                    f"The norm of row {row} of store {store.folder.name} is not a finite number.",
-                    "Check the store with `proponent verify`.",
-                )
-    vectors *= store.plan.scale_vector(row_set)
+        if mine.any():
+            vectors[mine] = geometry.query_vectors(gradients[mine])
+            norms[index] = geometry.passage_norms
     return ProjectedScorer(store, row_set, vectors, norms, members), norms.astype(np.float32)

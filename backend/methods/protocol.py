@@ -1,4 +1,4 @@
-"""What a method is: something that, given a corpus and queries, prepares a scorer."""
+"""What a method is: prepared once for a corpus, it scores any queries against all of its passages."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from backend.core.errors import UserError
 from backend.core.records import Passage, Query
-from backend.gradients.store import GradientStore, check_comparable
-from backend.search.scoring import Prepared
+from backend.gradients.store import GradientStore
+from backend.search.scoring import Scoring
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,32 @@ class EvaluationQueries:
 
 @dataclass(frozen=True)
 class MethodInputs:
-    """All that a method may look at. Stores are None for a method that declares no row set."""
+    """All that a method may look at before there are queries.
+
+    Store and evaluation are None for a method that declares no row set.
+    """
 
     passages: Sequence[Passage]
-    queries: Sequence[Query]
     store: GradientStore | None = None
-    query_store: GradientStore | None = None
     evaluation: EvaluationQueries | None = None
 
-    def stores(self) -> tuple[GradientStore, GradientStore]:
-        """The passages' and the queries' store, checked to be comparable."""
-        if self.store is None or self.query_store is None:
+    def gradient_store(self) -> GradientStore:
+        """The passages' store; raises UserError where there is none."""
+        if self.store is None:
             raise UserError("This method needs a gradient store.", "Run `proponent encode` first.")
-        check_comparable(self.store.plan, self.query_store.plan)
-        return self.store, self.query_store
+        return self.store
+
+
+class PreparedMethod(Protocol):
+    """A method over one corpus: everything that needs no query is done."""
+
+    def score(self, queries: Sequence[Query], gradients: np.ndarray | None) -> Scoring:
+        """A scorer of these queries; may be called any number of times, and no call changes another's scores.
+
+        ``gradients`` (len(queries), dims) float64 are the queries' projected gradients in the method's row set, scales
+        undone, made with the projections of the passages' store; None for a method that declares no row set.
+        """
+        ...
 
 
 class Method(Protocol):
@@ -62,6 +74,6 @@ class Method(Protocol):
         """Its parameters: part of a run's identity."""
         ...
 
-    def prepare(self, inputs: MethodInputs) -> Prepared:
-        """Do what can be done once for all passages and queries."""
+    def prepare(self, inputs: MethodInputs) -> PreparedMethod:
+        """Do what is done once for a corpus, whatever is asked of it."""
         ...

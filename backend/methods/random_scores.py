@@ -11,7 +11,7 @@ import numpy as np
 
 from backend.core.records import Query
 from backend.methods.protocol import MethodInputs
-from backend.search.scoring import Prepared, RowScorer
+from backend.search.scoring import RowScorer, Scoring
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,21 @@ class Random:
         """The seed."""
         return {"seed": self.seed}
 
-    def prepare(self, inputs: MethodInputs) -> Prepared:
-        """Nothing to prepare."""
-        return Prepared(_RandomScorer(inputs.queries, len(inputs.passages), self.seed))
+    def prepare(self, inputs: MethodInputs) -> PreparedRandom:
+        """Nothing but to count the passages."""
+        return PreparedRandom(len(inputs.passages), self.seed)
+
+
+@dataclass(frozen=True)
+class PreparedRandom:
+    """A number of passages and a seed."""
+
+    passages: int
+    seed: int
+
+    def score(self, queries: Sequence[Query], gradients: np.ndarray | None) -> Scoring:
+        """Draw when asked for a row."""
+        return Scoring(_RandomScorer(queries, self.passages, self.seed))
 
 
 class _RandomScorer(RowScorer):

@@ -7,11 +7,15 @@ pushes down what all of them share (the template).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backend.core.records import TASKS_WITH_FACT_CURVATURE
+import numpy as np
+
+from backend.core.records import TASKS_WITH_FACT_CURVATURE, Query
 from backend.curvature.autocorrelation import (
+    Blocks,
     mix,
     mixing_by_crossing,
     rows_autocorrelation,
@@ -20,7 +24,7 @@ from backend.curvature.autocorrelation import (
 from backend.curvature.preconditioner import DAMPING_FACTOR, Preconditioner
 from backend.methods.projected import Geometry, projected_scorer
 from backend.methods.protocol import MethodInputs
-from backend.search.scoring import Prepared
+from backend.search.scoring import Scoring
 
 
 @dataclass(frozen=True)
@@ -41,30 +45,46 @@ class TrackStar:
             "unit_norm": True,
         }
 
-    def prepare(self, inputs: MethodInputs) -> Prepared:
-        """R from the sealed rows, lambda by the crossing rule, passage norms for each R in use."""
-        store, query_store = inputs.stores()
+    def prepare(self, inputs: MethodInputs) -> PreparedTrackStar:
+        """R from the sealed rows, lambda by the crossing rule; passage norms come with an R's first query."""
+        store = inputs.gradient_store()
         layers = store.plan.layers
+
+        def geometry(blocks: Blocks) -> Geometry:
+            return Geometry(store, self.row_set, Preconditioner(blocks, layers, self.damping_factor), True, True)
+
         train = store_autocorrelation(store, self.row_set)
-        geometries = [Geometry(Preconditioner(train, layers, self.damping_factor), True, True)]
-        of_task = [0] * len(inputs.queries)
         general: dict[str, Any] = {"lambda": 0.0, "k": None, "r_eval": None, "damping_factor": self.damping_factor}
-        facts = [general] * len(inputs.queries)
+        prepared = PreparedTrackStar([geometry(train)], [general])
         evaluation = inputs.evaluation if self.task_specific else None
-        specific = [query.task in TASKS_WITH_FACT_CURVATURE for query in inputs.queries]
-        if evaluation is not None and len(evaluation.rows) and any(specific):
+        if evaluation is not None and len(evaluation.rows):
             rows = evaluation.store.values(self.row_set)[evaluation.rows]
             r_eval = rows_autocorrelation(rows, layers)
             mixing = mixing_by_crossing(train, r_eval)
-            mixed = mix(train, r_eval, mixing.weight)
-            geometries.append(Geometry(Preconditioner(mixed, layers, self.damping_factor), True, True))
-            recorded = {
-                **general,
-                "lambda": mixing.weight,
-                "k": mixing.component,
-                "r_eval": {"query_set": evaluation.query_set_id, "n": len(rows)},
-            }
-            of_task = [int(flag) for flag in specific]
-            facts = [recorded if flag else general for flag in specific]
-        scorer, norms = projected_scorer(store, query_store, self.row_set, geometries, of_task)
-        return Prepared(scorer, {"r_train": {"n": store.rows}}, facts, {"norms.f32": norms})
+            prepared.geometries.append(geometry(mix(train, r_eval, mixing.weight)))
+            prepared.facts.append(
+                {
+                    **general,
+                    "lambda": mixing.weight,
+                    "k": mixing.component,
+                    "r_eval": {"query_set": evaluation.query_set_id, "n": len(rows)},
+                }
+            )
+        return prepared
+
+
+@dataclass(frozen=True)
+class PreparedTrackStar:
+    """The geometry of R_train and, where there is an R_eval, that of the mixed R, each with what is said about it."""
+
+    geometries: list[Geometry]
+    facts: list[dict[str, Any]]
+
+    def score(self, queries: Sequence[Query], gradients: np.ndarray | None) -> Scoring:
+        """The mixed R for tasks with fact curvature, R_train for the others."""
+        mixed = len(self.geometries) - 1
+        group = [mixed if query.task in TASKS_WITH_FACT_CURVATURE else 0 for query in queries]
+        used = self.geometries[: max(group, default=0) + 1]
+        scorer, norms = projected_scorer(used, group, gradients)
+        facts = {"r_train": {"n": self.geometries[0].store.rows}}
+        return Scoring(scorer, facts, [self.facts[index] for index in group], {"norms.f32": norms})

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from backend.core.artifacts import Home, artifact_id, is_finished, seal
@@ -146,6 +146,19 @@ def train(
     return model_id
 
 
+def build_optimizer(model: nn.Module, learning_rate: float) -> torch.optim.Adafactor:
+    """The optimizer of every training here: no weight decay, and no clipping but Adafactor's own, by which no
+    update has a root mean square above 1.
+    """
+    return torch.optim.Adafactor(model.parameters(), lr=learning_rate, eps=EPSILON, foreach=True)
+
+
+def summed_loss(model: LlamaForCausalLM, ids_BT: Tensor) -> Tensor:
+    """Cross-entropy in nats of all tokens but the first of each sequence, summed; differentiable."""
+    hidden = model.model(input_ids=ids_BT[:, :-1], use_cache=False).last_hidden_state
+    return head_loss(hidden.flatten(0, 1), model.lm_head.weight, ids_BT[:, 1:].flatten())
+
+
 class Sequences:
     """The corpus as token ids: one flat array and where each passage begins."""
 
@@ -181,9 +194,7 @@ class Training:
         self.model: LlamaForCausalLM = build_model(
             config.architecture, self.tokenizer.vocabulary, self.tokenizer.tokenization, config.seed
         ).to(self.device)
-        self.optimizer = torch.optim.Adafactor(
-            self.model.parameters(), lr=config.peak_learning_rate, eps=EPSILON, foreach=True
-        )
+        self.optimizer = build_optimizer(self.model, config.peak_learning_rate)
         self.batches = [
             (epoch, batch)
             for epoch in range(config.epochs)
@@ -257,7 +268,7 @@ class Training:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         ids_BT = self.sequences.batch(batch).to(self.device)
-        total = self._loss(ids_BT)
+        total = summed_loss(self.model, ids_BT)
         (total / ((ids_BT.shape[1] - 1) * self.config.batch_passages)).backward()
         self.optimizer.step()
         targets = ids_BT[:, 1:].numel()
@@ -320,10 +331,6 @@ class Training:
             "loss": self.curve[-1]["loss"],
             "accuracy": self._accuracy(),
         }
-
-    def _loss(self, ids_BT: Tensor) -> Tensor:
-        hidden = self.model.model(input_ids=ids_BT[:, :-1], use_cache=False).last_hidden_state
-        return head_loss(hidden.flatten(0, 1), self.model.lm_head.weight, ids_BT[:, 1:].flatten())
 
     @torch.no_grad()
     def _accuracy(self) -> float:

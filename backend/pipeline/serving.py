@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from backend.core.errors import UserError
@@ -19,15 +19,26 @@ from backend.settings import Settings
 
 GRACEFUL_SECONDS = 3
 START_SECONDS = 60
+WATCH_SECONDS = 0.1
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 10.0
+"""Before a worker that died is started again; doubled each time."""
+
+STEADY_SECONDS = 20.0
+"""A worker that lived for so long does not fail at its start."""
 
 
-def serve(settings: Settings, parent_pipe: int | None = None) -> None:
-    """Serve until interrupted. With ``parent_pipe`` (a file descriptor) also end when its other side is closed."""
+def serve(settings: Settings, parent_pipe: int | None = None, worker: bool = False) -> None:
+    """Serve until interrupted, with ``worker`` beside a process that answers questions.
+
+    With ``parent_pipe`` (a file descriptor) also end when its other side is closed.
+    """
     import uvicorn
 
     from app.main import create_app
     from backend.catalogue.database import migrate, open_catalogue
+    from backend.logs import configure
 
+    configure(settings.log_level)
     settings.home.mkdir(parents=True, exist_ok=True)
     engine = open_catalogue(settings)
     migrate(engine)
@@ -37,8 +48,10 @@ def serve(settings: Settings, parent_pipe: int | None = None) -> None:
         create_app(settings),
         host=settings.host,
         port=settings.port,
+        log_config=None,
         log_level=settings.log_level.lower(),
         access_log=False,
+        forwarded_allow_ips=settings.trusted_proxies,
         server_header=False,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
@@ -50,7 +63,8 @@ def serve(settings: Settings, parent_pipe: int | None = None) -> None:
             server.should_exit = True
 
         threading.Thread(target=end_with_parent, daemon=True).start()
-    server.run()
+    with worker_process(settings) if worker else nullcontext():
+        server.run()
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,45 @@ def web_process(settings: Settings) -> Iterator[WebProcess]:
         os.close(writing)
         process.terminate()
         process.wait(GRACEFUL_SECONDS + 10)
+
+
+@contextmanager
+def worker_process(settings: Settings) -> Iterator[None]:
+    """Keep one worker running in another process while the block runs; one that dies is started again."""
+    stopping = threading.Event()
+    thread = threading.Thread(target=_keep_worker, args=(settings, stopping), name="worker's keeper", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(GRACEFUL_SECONDS + 10)
+
+
+def _keep_worker(settings: Settings, stopping: threading.Event) -> None:
+    command = [sys.executable, "-m", "backend.cli", "worker", "--home", str(settings.home.absolute())]
+    pause = FIRST_PAUSE_SECONDS
+    while not stopping.is_set():
+        started = time.monotonic()
+        reading, writing = os.pipe()
+        process = subprocess.Popen([*command, "--parent-pipe", str(reading)], pass_fds=[reading])
+        os.close(reading)
+        while process.poll() is None and not stopping.wait(WATCH_SECONDS):
+            pass
+        os.close(writing)
+        if stopping.is_set():
+            process.terminate()
+            try:
+                process.wait(GRACEFUL_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            return
+        lived = time.monotonic() - started
+        pause = FIRST_PAUSE_SECONDS if lived > STEADY_SECONDS else min(2 * pause, LONGEST_PAUSE_SECONDS)
+        print(
+            f"The worker ended (exit code {process.returncode}); it is started again in {pause:g} s.", file=sys.stderr
+        )
+        stopping.wait(pause)
 
 
 def _wait_for(web: WebProcess) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ import torch
 from backend.core.artifacts import artifact_id, read_manifest
 from backend.core.errors import InputError, UserError
 from backend.core.files import read_jsonl
+from backend.core.records import Passage
 from backend.core.tokenizer import TextTokenizer
 from backend.corpora.artifact import build_query_set, wrong_predictions
 from backend.gradients.build import (
@@ -145,14 +146,17 @@ def rank_passages(work: Workspace, slug: str, subject: Subject, report: Report) 
     """Rank a corpus by one method for a query set, and load the run into the catalogue."""
     torch.set_num_threads(work.threads)
     method = find_method(slug)
-    inputs = MethodInputs(work.passages(subject.corpus_id), work.queries(subject.query_set_id))
-    work.require_disk(len(inputs.passages) * len(inputs.queries) * SPOOL_BYTES)
+    passages, queries = work.passages(subject.corpus_id), work.queries(subject.query_set_id)
+    work.require_disk(len(passages) * len(queries) * SPOOL_BYTES)
+    inputs, query_store = MethodInputs(passages), None
     if method.row_set is not None:
-        inputs = _with_stores(work, inputs, subject)
+        inputs, query_store = _with_stores(work, passages, subject)
     run_id = rank(
         work.home,
         method,
         inputs,
+        queries,
+        query_store,
         corpus_id=subject.corpus_id,
         query_set_id=subject.query_set_id,
         model_id=subject.model_id if method.row_set is not None else None,
@@ -163,8 +167,8 @@ def rank_passages(work: Workspace, slug: str, subject: Subject, report: Report) 
     return run_id
 
 
-def _with_stores(work: Workspace, inputs: MethodInputs, subject: Subject) -> MethodInputs:
-    """Add the passage store, the query store (encoded now if it is missing) and the queries behind R_eval."""
+def _with_stores(work: Workspace, passages: Sequence[Passage], subject: Subject) -> tuple[MethodInputs, GradientStore]:
+    """The inputs with passage store and queries behind R_eval; and the query store, encoded now if it is missing."""
     if subject.model_id is None or subject.store_id is None:
         raise UserError("This method needs a model and its gradient store.", "Run `proponent encode` first.")
     base_id = _base_query_set(work, subject.query_set_id)
@@ -175,12 +179,12 @@ def _with_stores(work: Workspace, inputs: MethodInputs, subject: Subject) -> Met
         for query_set_id in {subject.query_set_id, base_id}
     }
     facts = [row for row, query in enumerate(work.queries(base_id)) if query.task == "facts"]
-    return replace(
-        inputs,
-        store=GradientStore.open(work.home, subject.store_id),
-        query_store=stores[subject.query_set_id],
-        evaluation=EvaluationQueries(base_id, stores[base_id], np.array(facts, np.intp)),
+    inputs = MethodInputs(
+        passages,
+        GradientStore.open(work.home, subject.store_id),
+        EvaluationQueries(base_id, stores[base_id], np.array(facts, np.intp)),
     )
+    return inputs, stores[subject.query_set_id]
 
 
 def _base_query_set(work: Workspace, query_set_id: str) -> str:

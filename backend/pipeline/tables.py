@@ -7,6 +7,9 @@ from typing import Any
 
 MEASURES = (("mrr", "MRR"), ("recall_at_10", "Recall@10"), ("precision_at_1", "P@1"), ("precision_at_10", "P@10"))
 
+SHOWN = 100
+"""Characters of a passage in a line."""
+
 
 def metrics_text(rows: Sequence[dict[str, Any]]) -> str:
     """`evaluate`'s rows as a table: a line for each task, bucket and method."""
@@ -41,3 +44,15 @@ def status_text(value: dict[str, Any]) -> str:
     if demo["complete"] or demo["stage"]:
         lines.append(f"demo      {'complete' if demo['complete'] else demo['stage']}")
     return "\n".join(lines)
+
+
+def answer_text(value: dict[str, Any]) -> str:
+    """`ask`'s value in words: the question, then a line for each proponent."""
+    lines = [f"{value['prompt']} | {value['completion']}", ""]
+    for ranking in value["rankings"]:
+        lines.append(f"{ranking['method']} ({ranking['run']})")
+        for passage in ranking["proponents"]:
+            text = " ".join(passage["text"].split())
+            shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+            lines.append(f"{passage['rank']:>4}  {passage['score']:10.4g}  {passage['passage_id']}  {shown}")
+    return "\n".join([*lines, "", f"Page: {value['result_url']}"])

@@ -37,8 +37,8 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A scorer together with what the method found on the way."""
+class Scoring:
+    """A scorer of some queries, together with what the method found about them."""
 
     scorer: Scorer
     facts: dict[str, Any] = field(default_factory=dict)
@@ -63,14 +63,17 @@ class RowScorer(ABC):
     def tiles(self) -> Iterator[Tile]:
         """One tile a query."""
         for query in range(self.count):
-            row = self.row(query).astype(np.float32)
+            row = self._kept_row(query).astype(np.float32)
             yield Tile(slice(query, query + 1), slice(0, len(row)), row[None])
 
     def exact(self, query: int, passages: np.ndarray) -> np.ndarray:
         """Scores of some passages for one query; asked for proponents, then opponents, its row is made once."""
+        return self._kept_row(query)[passages]
+
+    def _kept_row(self, query: int) -> np.ndarray:
         if self._last is None or self._last[0] != query:
             self._last = query, self.row(query)
-        return self._last[1][passages]
+        return self._last[1]
 
 
 class ProjectedScorer:
@@ -81,22 +84,26 @@ class ProjectedScorer:
 
         ``norms`` (groups, rows) float64 divides the scores of the queries whose ``group`` (Q,) it is.
         """
-        self._store, self._row_set = store, row_set
-        self._queries, self._group = queries, group
+        self.store, self.row_set, self.vectors = store, row_set, queries
+        self._group = group
         with np.errstate(divide="ignore"):
             self._inverse = np.where(norms > 0, 1.0 / norms, 0.0)
 
     def tiles(self) -> Iterator[Tile]:
         """Blocks of the store for all queries."""
-        queries = self._queries.astype(np.float32)
-        for start, block in self._store.blocks(self._row_set):
+        queries = self.vectors.astype(np.float32)
+        for start, block in self.store.blocks(self.row_set):
             at = slice(start, start + len(block))
             scores = queries @ block.astype(np.float32).T
             scores *= self._inverse[self._group, at].astype(np.float32)
             yield Tile(slice(0, len(queries)), at, scores)
 
+    def inverse_norms(self, query: int) -> np.ndarray:
+        """1 / n_m of every passage as a query has it, (rows,) float32; 0 where the norm is 0."""
+        return self._inverse[self._group[query]].astype(np.float32)
+
     def exact(self, query: int, passages: np.ndarray) -> np.ndarray:
         """Scores in float64 from the stored fp16 rows."""
-        rows = self._store.gather(self._row_set, passages).astype(np.float64)
-        scores = np.einsum("nd,d->n", rows, self._queries[query])
+        rows = self.store.gather(self.row_set, passages).astype(np.float64)
+        scores = np.einsum("nd,d->n", rows, self.vectors[query])
         return scores * self._inverse[self._group[query], passages]

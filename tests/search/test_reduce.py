@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.core.errors import UserError
-from backend.search.reduce import reduce_scores
-from backend.search.scoring import Prepared, ProjectedScorer, RowScorer
+from backend.search.reduce import reduce_query, reduce_scores, ties_by_id
+from backend.search.scoring import ProjectedScorer, RowScorer
 from tests.synthetic_stores import DIMS, write_store
 
 
@@ -65,6 +65,57 @@ def test_distribution_counts_every_passage(values):
     np.testing.assert_allclose(stored, np.float32(values), atol=2e-3 * max(1e-3, np.abs(values).max()))
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 300), st.sampled_from([1, 3, 50]), st.booleans())
+def test_percentiles_are_those_of_all_scores_in_order(seed, count, levels, approximate):
+    random = np.random.default_rng(seed)
+    scores = random.integers(-levels, levels + 1, count).astype(np.float32)
+    ranking = reduce_query(
+        scores.copy(),
+        lambda at: scores[at].astype(float),
+        np.arange(count),
+        proponents=10,
+        opponents=4,
+        approximate=approximate,
+    )
+    for positions, percentiles in (
+        (ranking.proponents, ranking.proponent_percentiles),
+        (ranking.opponents, ranking.opponent_percentiles),
+    ):
+        below = (scores[None] < scores[positions][:, None]).sum(axis=1)
+        upto = (scores[None] <= scores[positions][:, None]).sum(axis=1)
+        assert percentiles.tolist() == (100.0 * (below + upto) / (2.0 * count)).astype(np.float32).tolist()
+
+
+def test_exact_scores_replace_approximate_ones():
+    exact = np.array([0.9, 2.1, 3.2, -1.5, 0.2])
+    scores = np.array([1, 2, 3, -1, 0], np.float32)
+    ranking = reduce_query(scores, lambda at: exact[at], np.arange(5), proponents=3, opponents=1, approximate=True)
+    assert scores.tolist() == exact.astype(np.float32).tolist()
+    assert ranking.proponents.tolist() == [2, 1, 0]
+    assert ranking.proponent_scores.tolist() == [3.2, 2.1, 0.9]
+    assert ranking.range == (np.float32(-1.5), np.float32(3.2))
+
+
+def test_nothing_is_kept_where_nothing_is_asked_for():
+    scores = np.linspace(-1, 1, 50).astype(np.float32)
+    for approximate in (False, True):
+        ranking = reduce_query(
+            scores, lambda at: scores[at], np.arange(50), proponents=0, opponents=0, approximate=approximate
+        )
+        assert (len(ranking.proponents), len(ranking.opponents), ranking.scored) == (0, 0, 50)
+
+
+def test_ties_by_id_is_the_order_of_ids():
+    assert ties_by_id(["b", "a", "10", "9"]).tolist() == [3, 2, 0, 1]
+
+
+def test_one_querys_score_that_is_not_a_number_is_refused():
+    scores = np.array([1, np.nan, 2], np.float32)
+    with pytest.raises(UserError, match="not a finite number"):
+        reduce_query(scores, lambda at: scores[at].astype(float), np.arange(3), proponents=1, opponents=1)
+
+
 def test_percentile_is_the_share_of_lower_scores():
     result = reduce_scores(Fixed(np.array([[1.0, 2.0, 3.0, 3.0]])), 1, list("abcd"), proponents=4)
     assert result.proponents[0].tolist() == [2, 3, 1, 0]
@@ -88,8 +139,8 @@ def test_projected_scores_are_exact_products(tmp_path, shards):
     store = write_store(tmp_path / "s", rows, shards=shards)
     norms = random.uniform(0.5, 2, (2, 90))
     group = np.array([0, 1, 0, 1])
-    prepared = Prepared(ProjectedScorer(store, "raw", queries * store.plan.scale_vector("raw"), norms, group))
-    result = reduce_scores(prepared.scorer, 4, [f"{i:03d}" for i in range(90)], proponents=90, opponents=90)
+    scorer = ProjectedScorer(store, "raw", queries * store.plan.scale_vector("raw"), norms, group)
+    result = reduce_scores(scorer, 4, [f"{i:03d}" for i in range(90)], proponents=90, opponents=90)
     stored = np.concatenate([block.astype(np.float64) for _, block in store.blocks("raw")])
     want = (queries @ (stored * store.plan.scale_vector("raw")).T) / norms[group]
     for query in range(4):

@@ -1,0 +1,1 @@
+"""Measurements of what passages do to a model."""

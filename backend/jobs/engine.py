@@ -1,0 +1,291 @@
+"""What a worker holds in memory, and how it answers: models, prepared methods, memory-mapped stores.
+
+A question's backward pass runs alone and its query vector is made alone; only the scan of the store is shared, and
+its products are exact integers. So a question's answer has the same bytes whatever else is asked at the time.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from backend.core.artifacts import Home
+from backend.core.errors import InputError, UserError
+from backend.core.records import Passage, Query
+from backend.corpora.artifact import load_passages, load_queries
+from backend.evaluation.tail_patch import TailPatch
+from backend.gradients.build import EncodableModel, open_encoder
+from backend.gradients.encoder import GradientEncoder
+from backend.gradients.store import GradientStore
+from backend.methods.protocol import EvaluationQueries, MethodInputs, PreparedMethod
+from backend.methods.registry import find_method
+from backend.models.decoding import Generated, Limits, decode, sampler
+from backend.models.generation import GenerationConfig, limits_of
+from backend.models.loading import LoadedModel, load_model, resolve_device
+from backend.search.int8_rows import Int8Rows
+from backend.search.int8_scan import Int8Scan, cuda_device
+from backend.search.reduce import QueryRanking, reduce_query, ties_by_id
+from backend.search.scoring import ProjectedScorer, Scorer
+
+log = logging.getLogger(__name__)
+
+MODELS, RUNS, CORPORA = 2, 8, 2
+"""How many of each are kept; the one that was used longest ago goes first."""
+
+PROPONENTS, OPPONENTS = 100, 20
+MOST_NEW_TOKENS = 40
+
+T = TypeVar("T")
+OnStage = Callable[[str, float], None]
+"""(stage, share of it that is done)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What the catalogue knows of a run."""
+
+    id: str
+    method: str
+    corpus_id: str
+    query_set_id: str
+    model_id: str | None
+    manifest: dict[str, Any]
+
+
+@dataclass
+class LoadedRun:
+    """A run that can be asked."""
+
+    record: RunRecord
+    passages: Sequence[Passage]
+    ties: np.ndarray
+    method: PreparedMethod
+    row_set: str | None
+    model: LoadedModel | None
+    encoder: GradientEncoder | None
+    scan: Int8Scan | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A question's ranking, and how long each part took."""
+
+    ranking: QueryRanking
+    facts: dict[str, Any]
+    """What the method records for the query."""
+    completion_probability: float | None
+    """None for a method that looks at no model."""
+    seconds: dict[str, float]
+    """gradient, query (K and norms), scan (shared by its batch), reduce."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question that is ready to be scanned for."""
+
+    scorer: Scorer
+    facts: dict[str, Any]
+    completion_probability: float | None
+    seconds: dict[str, float]
+
+
+class Engine:
+    """Loads what runs need, keeps what was used last, answers questions; for one thread."""
+
+    def __init__(self, home: Home, device: str = "auto") -> None:
+        self.home = home
+        self.device = str(resolve_device(device))
+        self._models: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._patches: OrderedDict[str, TailPatch] = OrderedDict()
+        self._runs: OrderedDict[str, LoadedRun] = OrderedDict()
+        self._passages: OrderedDict[str, tuple[list[Passage], np.ndarray]] = OrderedDict()
+        self._scans: OrderedDict[tuple[str, str], Int8Scan] = OrderedDict()
+        self._scanned = (0.0, 0.0)
+        self._encoders: OrderedDict[tuple[str, str], GradientEncoder] = OrderedDict()
+
+    def model(self, model_id: str) -> LoadedModel:
+        """A model, loaded once."""
+        return _kept(self._models, model_id, MODELS, lambda: load_model(self.home, model_id, self.device))
+
+    def run(self, record: RunRecord) -> LoadedRun:
+        """A run ready to be asked; raises UserError where its artifacts are missing, damaged or of another version."""
+        return _kept(self._runs, record.id, RUNS, lambda: self._load_run(record))
+
+    def holds(self, run_id: str | None, model_id: str | None) -> bool:
+        """Whether a run and a model are loaded."""
+        return (run_id is None or run_id in self._runs) and (model_id is None or model_id in self._models)
+
+    def patch(self, model_id: str) -> TailPatch:
+        """The tail-patch of a model."""
+        return _kept(self._patches, model_id, 1, lambda: TailPatch.open(self.home, self.model(model_id)))
+
+    @property
+    def scanned(self) -> tuple[float, float]:
+        """(bytes, seconds) of all scans so far."""
+        return self._scanned
+
+    def _load_run(self, record: RunRecord) -> LoadedRun:
+        method = find_method(record.method)
+        inputs, config = record.manifest["inputs"], record.manifest["config"]
+        if any(config.get(name) != value for name, value in method.config().items()):
+            raise UserError(
+                f"Run {record.id} was made with other parameters than this version's {record.method}.",
+                "Rank again: `proponent rank`.",
+            )
+        passages, ties = self._corpus(record.corpus_id)
+        if method.row_set is None:
+            prepared = method.prepare(MethodInputs(passages))
+            return LoadedRun(record, passages, ties, prepared, None, None, None, None)
+        if record.model_id is None or inputs["store"] is None:
+            raise UserError(f"Run {record.id} names no model and store.", "Rank again: `proponent rank`.")
+        store = GradientStore.open(self.home, inputs["store"])
+        model = self.model(record.model_id)
+        encoder_key = (record.model_id, inputs["store"])
+        encoder = _kept(self._encoders, encoder_key, MODELS, lambda: open_encoder(_encodable(model), store))
+        row_set = method.row_set
+        scan = _kept(self._scans, (inputs["store"], row_set), 2 * MODELS, lambda: self._open_scan(store, row_set))
+        evaluation = self._evaluation(inputs["evaluation_store"])
+        prepared = method.prepare(MethodInputs(passages, store, evaluation))
+        return LoadedRun(record, passages, ties, prepared, row_set, model, encoder, scan)
+
+    def _open_scan(self, store: GradientStore, row_set: str) -> Int8Scan:
+        rows = Int8Rows(store, row_set)
+        rows.prepare()
+        return Int8Scan(rows, cuda_device(self.device) if self.device.startswith("cuda") else None)
+
+    def _corpus(self, corpus_id: str) -> tuple[list[Passage], np.ndarray]:
+        def load() -> tuple[list[Passage], np.ndarray]:
+            passages = load_passages(self.home, corpus_id)
+            return passages, ties_by_id([passage.id for passage in passages])
+
+        return _kept(self._passages, corpus_id, CORPORA, load)
+
+    def _evaluation(self, store_id: str | None) -> EvaluationQueries | None:
+        if store_id is None:
+            return None
+        store = GradientStore.open(self.home, store_id)
+        query_set_id = str(store.manifest.inputs["queries"])
+        rows = [row for row, query in enumerate(load_queries(self.home, query_set_id)) if query.task == "facts"]
+        return EvaluationQueries(query_set_id, store, np.array(rows, np.intp))
+
+    def answer(self, run: LoadedRun, queries: Sequence[Query], on_stage: OnStage) -> list[Answer | UserError]:
+        """The ranking of each question, or why there is none for it."""
+        asked: list[_Asked | UserError] = []
+        for done, query in enumerate(queries):
+            on_stage("gradient", done / len(queries))
+            try:
+                asked.append(self._ask(run, query))
+            except UserError as error:
+                asked.append(error)
+        on_stage("scan", 0.0)
+        ready = [one for one in asked if isinstance(one, _Asked)]
+        started = time.perf_counter()
+        rows = iter(self._scores(run, [one.scorer for one in ready], on_stage))
+        scan_seconds = time.perf_counter() - started
+        return [one if isinstance(one, UserError) else _reduced(run, one, next(rows), scan_seconds) for one in asked]
+
+    def _ask(self, run: LoadedRun, query: Query) -> _Asked:
+        started = time.perf_counter()
+        gradient, loss = self._gradient(run, query)
+        after_gradient = time.perf_counter()
+        scoring = run.method.score([query], gradient)
+        return _Asked(
+            scorer=scoring.scorer,
+            facts=scoring.query_facts[0] if scoring.query_facts else {},
+            completion_probability=None if loss is None else math.exp(-loss),
+            seconds={"gradient": after_gradient - started, "query": time.perf_counter() - after_gradient},
+        )
+
+    def _scores(self, run: LoadedRun, scorers: Sequence[Scorer], on_stage: OnStage) -> list[np.ndarray]:
+        """Scores of all passages, (passages,) float32 for each: of projected methods by one scan for all."""
+        projected = [scorer for scorer in scorers if isinstance(scorer, ProjectedScorer)]
+        if run.scan is None or not projected:
+            return [next(iter(scorer.tiles())).scores[0] for scorer in scorers]
+        vectors = np.concatenate([scorer.vectors for scorer in projected])
+        rows = run.scan.scores(vectors, lambda done, total: on_stage("scan", done / total))
+        if run.scan.last is not None:
+            self._scanned = self._scanned[0] + run.scan.last.bytes, self._scanned[1] + run.scan.last.seconds
+        for row, scorer in zip(rows, projected, strict=True):
+            row *= scorer.inverse_norms(0)
+        return list(rows)
+
+    def _gradient(self, run: LoadedRun, query: Query) -> tuple[np.ndarray | None, float | None]:
+        """(projected gradient (1, dims) float64, loss in nats); None and None where the method looks at no model."""
+        if run.encoder is None or run.model is None or run.row_set is None:
+            return None, None
+        encoded = run.model.tokenizer.encode_query(query.prompt, query.completion)
+        ids = torch.tensor([encoded.ids])
+        mask = torch.arange(ids.shape[1])[None] >= encoded.first_target
+        batch = run.encoder.encode(ids, mask)
+        gradient = batch.rows[run.row_set].cpu().numpy().astype(np.float64)
+        loss = float(batch.losses[0])
+        if not (np.isfinite(gradient).all() and math.isfinite(loss)):
+            raise UserError("The question's gradient is not a finite number.", "Check the model's weights.")
+        return gradient, loss
+
+    def complete(self, model_id: str, prompt: str, samples: int, key: str) -> tuple[Generated, list[Generated]]:
+        """The greedy completion of a prompt, and draws that depend on ``key`` alone; up to the end of a sentence."""
+        loaded = self.model(model_id)
+        ids = loaded.tokenizer.encode_prompt(prompt)
+        limits = Limits(MOST_NEW_TOKENS, one_sentence=True)
+        greedy = decode(loaded, [ids], [limits])[0]
+        if not samples:
+            return greedy, []
+        keys = [f"{key}/{draw}" for draw in range(samples)]
+        return greedy, decode(loaded, [ids] * samples, [limits] * samples, sampler(0, keys, MOST_NEW_TOKENS))
+
+    def own_answer(self, model_id: str, query: Query) -> Generated:
+        """What the model itself says where the question has a completion: about as long."""
+        loaded = self.model(model_id)
+        limits = limits_of(loaded, query, GenerationConfig())
+        return decode(loaded, [loaded.tokenizer.encode_prompt(query.prompt)], [limits])[0]
+
+    def first_passage(self, run: LoadedRun, query: Query) -> Passage | None:
+        """The first proponent of a question in a run that looks at no model (BM25); None if there is none."""
+        answer = self.answer(run, [query], lambda stage, share: None)[0]
+        if isinstance(answer, UserError) or not len(answer.ranking.proponents):
+            return None
+        return run.passages[int(answer.ranking.proponents[0])]
+
+
+def _reduced(run: LoadedRun, asked: _Asked, row: np.ndarray, scan_seconds: float) -> Answer:
+    started = time.perf_counter()
+    ranking = reduce_query(
+        row,
+        lambda positions: asked.scorer.exact(0, positions),
+        run.ties,
+        proponents=PROPONENTS,
+        opponents=OPPONENTS,
+        approximate=run.scan is not None,
+    )
+    seconds = {**asked.seconds, "scan": scan_seconds, "reduce": time.perf_counter() - started}
+    return Answer(ranking, asked.facts, asked.completion_probability, seconds)
+
+
+def greedy_completion(generated: Generated) -> str:
+    """The text of a greedy completion; raises InputError where the model has nothing to add."""
+    if not generated.text:
+        raise InputError("The model ends here: it has nothing to add to this prompt.", "Give a completion of your own.")
+    return generated.text
+
+
+def _encodable(loaded: LoadedModel) -> EncodableModel:
+    return EncodableModel(loaded.model, loaded.tokenizer.fingerprint, loaded.optimizer_state, str(loaded.device))
+
+
+def _kept(store: OrderedDict[Any, T], key: Any, most: int, make: Callable[[], T]) -> T:
+    """A value that was made once, the least recently used ones let go of."""
+    if key not in store:
+        while len(store) >= most:
+            store.popitem(last=False)
+        store[key] = make()
+    store.move_to_end(key)
+    return store[key]

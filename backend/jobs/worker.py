@@ -1,0 +1,398 @@
+"""The worker: takes jobs from the queue, answers them, and never loses one.
+
+The main thread works; a second one, over a connection of its own, keeps the leases, shows progress, ends what takes
+too long, and puts back what other workers left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+import torch
+from sqlalchemy import Engine as Database
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.catalogue.database import migrate, open_catalogue, read_session, write_session
+from backend.core.artifacts import Home
+from backend.core.errors import UserError
+from backend.core.records import Query
+from backend.jobs import queue
+from backend.jobs.engine import Answer, Engine, LoadedRun, greedy_completion
+from backend.jobs.queue import Claimed, Need
+from backend.jobs.records import asked_slug
+from backend.jobs.results import (
+    OwnAnswer,
+    has_output,
+    has_ranking,
+    run_record,
+    write_prompt,
+    write_ranking,
+)
+from backend.jobs.tail_patching import measure
+from backend.jobs.watch import Bell
+from backend.logs import get_logger
+from backend.settings import Settings
+
+log = get_logger("proponent.worker")
+
+BATCH = 8
+"""Questions of one run that share a scan."""
+
+IDLE_SECONDS = 1.0
+"""How long an idle worker trusts the bell before it looks itself: jobs that others left ring none."""
+
+BEAT_SECONDS = 5.0
+PROGRESS_SECONDS = 0.2
+GAVE_UP = 70
+"""Exit code of a worker that could not stop a job that took too long."""
+
+
+class Stopped(BaseException):
+    """A signal asked the worker to end; like KeyboardInterrupt no error that a job could swallow."""
+
+
+@dataclass
+class _Prepared:
+    """A claimed question on its way."""
+
+    job: Claimed
+    query: Query
+    task: str | None
+    own: OwnAnswer | None = None
+
+
+def work(settings: Settings, *, threads: int, background: bool = False, once: bool = False) -> int:
+    """Answer questions until a signal comes (or, with ``once``, the queue is empty); returns the number of jobs.
+
+    ``background`` lets other processes of this machine, such as the web server, go first.
+    """
+    torch.set_num_threads(threads)
+    if background:
+        os.nice(10)
+    database = open_catalogue(settings)
+    migrate(database)
+    engine = Engine(Home(settings.home.absolute()), settings.device)
+    worker = _Worker(settings, database, engine)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    try:
+        return worker.run(once)
+    except Stopped:
+        return worker.finished
+    finally:
+        worker.close()
+        database.dispose()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
+class _Worker:
+    def __init__(self, settings: Settings, database: Database, engine: Engine) -> None:
+        self.settings, self.database, self.engine = settings, database, engine
+        self.id = queue.register(database, engine.device)
+        self.finished = 0
+        self.lost = 0
+        self._watch = _Watch(settings, database, self.id, self._numbers)
+        log.info("worker started", worker=self.id, device=engine.device, threads=torch.get_num_threads())
+
+    def run(self, once: bool) -> int:
+        queue.put_back_abandoned(self.database)
+        self._watch.start()
+        self._note("idle")
+        idle = True
+        with Bell(self.database) as bell:
+            while True:
+                with read_session(self.database) as session:
+                    need = queue.head_of_queue(session)
+                if need is None:
+                    if not idle:
+                        self._note("idle")
+                        idle = True
+                    if once:
+                        return self.finished
+                    bell.wait(IDLE_SECONDS)
+                    continue
+                idle = False
+                self._serve(need)
+
+    def close(self) -> None:
+        """Hand back what is in hand and say goodbye."""
+        self._watch.stop()
+        returned = queue.hand_back(self.database, self.id)
+        queue.set_worker(self.database, self.id, state="ended", message="", **self._numbers())
+        log.info("worker ended", worker=self.id, finished=self.finished, handed_back=returned)
+
+    def _serve(self, need: Need) -> None:
+        """Load what the head of the queue needs, then claim it: loading is not the fault of any question."""
+        try:
+            run = self._load(need)
+        except Exception as error:
+            known = isinstance(error, UserError)
+            reason = str(error) if known else "the run cannot be loaded; the worker's log says why."
+            count = queue.fail_queued(self.database, need, f"This cannot be answered here: {reason}")
+            log.error("cannot be loaded", run=need.run_id, model=need.model_id, failed=count, exc_info=error)
+            return
+        claimed = queue.claim(self.database, self.id, need, BATCH if need.kind == "rank" else 1)
+        if not claimed:
+            return
+        self._watch.took(claimed)
+        try:
+            if need.kind == "rank" and run is not None:
+                self._rank(run, claimed)
+            elif need.kind == "complete":
+                self._alone(claimed[0], self._complete)
+            else:
+                self._alone(claimed[0], self._tail_patch)
+        finally:
+            self._watch.released()
+
+    def _load(self, need: Need) -> LoadedRun | None:
+        def load() -> LoadedRun | None:
+            if need.kind == "rank" and need.run_id is not None:
+                with read_session(self.database) as session:
+                    record = run_record(session, need.run_id)
+                run = self.engine.run(record)
+                if need.model_id is not None:
+                    self.engine.model(need.model_id)
+                return run
+            if need.model_id is not None:
+                self.engine.model(need.model_id)
+            return None
+
+        known = self.engine.holds(need.run_id if need.kind == "rank" else None, need.model_id)
+        if not known:
+            self._note("loading", need.run_id or need.model_id or "")
+        started = time.monotonic()
+        run = load()
+        if not known:
+            log.info("loaded", run=need.run_id, model=need.model_id, seconds=round(time.monotonic() - started, 3))
+        return run
+
+    def _rank(self, run: LoadedRun, claimed: Sequence[Claimed]) -> None:
+        prepared: list[_Prepared] = []
+        for job in claimed:
+            self._watch.at([job.id], "completing" if job.parameters["completion"] is None else "gradient", 0.0)
+            outcome = self._guarded(job, lambda job=job: self._prepare(run, job))
+            if outcome is not None:
+                prepared.append(outcome)
+        waiting = [item for item in prepared if not self._known(run, item)]
+        if not waiting:
+            return
+        ids = [item.job.id for item in waiting]
+        try:
+            answers = self.engine.answer(
+                run, [item.query for item in waiting], lambda stage, share: self._watch.at(ids, stage, share)
+            )
+        except Exception as error:  # noqa: BLE001  whatever it raises, the worker stays and the reader is told
+            for item in waiting:
+                self._failed(item.job, error)
+            return
+        for item, answer in zip(waiting, answers, strict=True):
+            if isinstance(answer, UserError):
+                self._failed(item.job, answer)
+            else:
+                self._guarded(item.job, lambda item=item, answer=answer: self._save(run, item, answer))
+
+    def _prepare(self, run: LoadedRun, job: Claimed) -> _Prepared:
+        """The question with its completion: the reader's, or the model's greedy one."""
+        given = job.parameters
+        completion, own = given["completion"], None
+        if completion is None:
+            greedy, _ = self.engine.complete(job.model_id or "", given["prompt"], 0, job.id)
+            completion = greedy_completion(greedy)
+            own = OwnAnswer(job.model_id or "", completion, greedy.probability, greedy.probability)
+        slug = asked_slug(run.record.query_set_id, given["prompt"], completion, given["task"])
+        query = Query(slug, given["task"] or "", given["prompt"], completion)
+        return _Prepared(job, query, given["task"], own)
+
+    def _known(self, run: LoadedRun, item: _Prepared) -> bool:
+        """End a job whose ranking is there: it was asked with another k, or a worker ended after writing it."""
+        with read_session(self.database) as session:
+            if not has_ranking(session, item.query.id, run.record.id):
+                return False
+        self._guarded(item.job, lambda: self._save(run, item, None))
+        return True
+
+    def _save(self, run: LoadedRun, item: _Prepared, answer: Answer | None) -> None:
+        """Append the ranking and end the job, in one transaction."""
+        self._watch.at([item.job.id], "saving", 0.0)
+        model_id, query = run.record.model_id, item.query
+        if answer is not None and item.own is None and model_id is not None:
+            with read_session(self.database) as session:
+                missing = not has_output(session, query.id, model_id)
+            if missing:
+                said = self.engine.own_answer(model_id, query)
+                item.own = OwnAnswer(model_id, said.text, said.probability, answer.completion_probability)
+        seconds = {} if answer is None else {name: round(took, 6) for name, took in answer.seconds.items()}
+        with write_session(self.database) as session:
+            pk = write_prompt(session, run.record, query.prompt, query.completion, item.task, item.own)
+            if answer is not None:
+                write_ranking(session, run.record, pk, answer)
+            self._end(session, item.job, seconds, prompt_pk=pk)
+
+    def _complete(self, job: Claimed) -> None:
+        self._watch.at([job.id], "completing", 0.0)
+        started = time.perf_counter()
+        greedy, draws = self.engine.complete(
+            job.model_id or "", job.parameters["prompt"], job.parameters["samples"], job.id
+        )
+        seconds = {"completing": time.perf_counter() - started}
+        result = {
+            "greedy": {"text": greedy.text, "probability": greedy.probability},
+            "samples": [{"text": draw.text, "probability": draw.probability} for draw in draws],
+        }
+        with write_session(self.database) as session:
+            self._end(session, job, seconds, result=result)
+
+    def _tail_patch(self, job: Claimed) -> None:
+        started = time.perf_counter()
+        measured = measure(self.database, self.engine, job, lambda share: self._watch.at([job.id], "patching", share))
+        seconds = {"patching": time.perf_counter() - started}
+        with write_session(self.database) as session:
+            measured.write(session)
+            self._end(session, job, seconds, result=measured.result, prompt_pk=measured.prompt_pk)
+
+    def _end(
+        self,
+        session: Any,
+        job: Claimed,
+        seconds: dict[str, float],
+        result: dict[str, Any] | None = None,
+        prompt_pk: int | None = None,
+    ) -> None:
+        """The fence: raises _Lost, which rolls everything back, where the job is no longer this worker's."""
+        result = {**(result or {}), "seconds": {name: round(took, 6) for name, took in seconds.items()}}
+        if not queue.end(session, self.id, job, state="done", result=result, prompt_pk=prompt_pk):
+            raise _Lost
+        self.finished += 1
+        waited = (datetime.now(UTC) - job.queued_at).total_seconds()
+        log.info("done", job=job.id, kind=job.kind, run=job.run_id, since_asked=round(waited, 3), **result["seconds"])
+
+    def _alone(self, job: Claimed, act: Any) -> None:
+        self._guarded(job, lambda: act(job))
+
+    def _guarded(self, job: Claimed, act: Any) -> Any:
+        """Run a step of a job; whatever goes wrong is the job's end, not the worker's."""
+        try:
+            result = act()
+        except _Lost:
+            self.lost += 1
+            log.warning("no longer mine, nothing written", job=job.id, attempt=job.attempt)
+        except Exception as error:  # noqa: BLE001  whatever it raises, the worker stays and the reader is told
+            self._failed(job, error)
+        else:
+            return result
+        return None
+
+    def _failed(self, job: Claimed, error: Exception) -> None:
+        if isinstance(error, UserError):
+            reason = str(error)
+            log.warning("failed", job=job.id, kind=job.kind, reason=type(error).__name__)
+            log.debug("failed", job=job.id, text=reason)
+        else:
+            reason = f"A fault of the worker, not yours; its log has the details under job {job.id}."
+            log.error("failed", job=job.id, kind=job.kind, exc_info=error)
+        queue.fail(self.database, self.id, job, reason)
+
+    def _note(self, state: str, message: str = "") -> None:
+        queue.set_worker(self.database, self.id, state=state, message=message, **self._numbers())
+
+    def _numbers(self) -> dict[str, Any]:
+        scanned, seconds = self.engine.scanned
+        return {
+            "jobs_finished": self.finished,
+            "lease_losses": self.lost,
+            "scan_bytes": scanned,
+            "scan_seconds": seconds,
+        }
+
+
+class _Lost(Exception):
+    """The job was taken from this worker meanwhile: cancelled, timed out, or put back."""
+
+
+class _Watch(threading.Thread):
+    """Leases, progress, the time limit; and other workers' leftovers."""
+
+    def __init__(self, settings: Settings, database: Database, worker_id: str, numbers: Any) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._settings, self._database, self._worker_id, self._numbers = settings, database, worker_id, numbers
+        self._halt = threading.Event()
+        self._lock = threading.Lock()
+        self._jobs: dict[str, Claimed] = {}
+        self._since = 0.0
+        self._stage: tuple[tuple[str, ...], str, float] | None = None
+        self._shown: tuple[tuple[str, ...], str, float] | None = None
+
+    def took(self, jobs: Sequence[Claimed]) -> None:
+        """These jobs are in hand."""
+        with self._lock:
+            self._jobs, self._since = {job.id: job for job in jobs}, time.monotonic()
+
+    def released(self) -> None:
+        """No job is in hand."""
+        with self._lock:
+            self._jobs, self._stage = {}, None
+
+    def at(self, job_ids: Sequence[str], stage: str, share: float) -> None:
+        """Where jobs are; shown now and then, so that it costs the work nothing."""
+        self._stage = tuple(job_ids), stage, share
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._halt.set()
+        if self.is_alive():
+            self.join(timeout=10)
+
+    def run(self) -> None:
+        beat = time.monotonic() + BEAT_SECONDS
+        while not self._halt.wait(PROGRESS_SECONDS):
+            try:
+                self._show_progress()
+                self._check_time()
+                if time.monotonic() >= beat:
+                    beat = time.monotonic() + BEAT_SECONDS
+                    self._beat()
+            except (UserError, SQLAlchemyError) as error:
+                log.warning("the catalogue could not be written", reason=str(error))
+
+    def _show_progress(self) -> None:
+        stage = self._stage
+        if stage is not None and stage != self._shown:
+            queue.set_stage(self._database, self._worker_id, *stage)
+            self._shown = stage
+
+    def _beat(self) -> None:
+        with self._lock:
+            held = set(self._jobs)
+        if held:
+            queue.renew(self._database, self._worker_id)
+        state = "working" if held else None
+        values = {} if state is None else {"state": state}
+        queue.set_worker(self._database, self._worker_id, **values, **self._numbers())
+        queue.put_back_abandoned(self._database)
+
+    def _check_time(self) -> None:
+        """Fail what takes too long; the main thread cannot be interrupted in a computation, so the process ends."""
+        with self._lock:
+            jobs, since = list(self._jobs.values()), self._since
+        if not jobs or time.monotonic() - since < self._settings.job_seconds:
+            return
+        limit = f"{self._settings.job_seconds:g} s"
+        for job in jobs:
+            queue.fail(
+                self._database, self._worker_id, job, f"This took longer than {limit}, the limit for one question."
+            )
+        log.error("over the time limit", jobs=[job.id for job in jobs], limit=limit)
+        queue.set_worker(self._database, self._worker_id, state="ended", message="over the time limit")
+        os._exit(GAVE_UP)
