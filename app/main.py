@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from app.api.pages import router as api_docs
 from app.api.routes import router as api
+from app.ask.routes import router as ask
 from app.dev.routes import router as dev
 from app.home.routes import router as home
 from app.http.csrf import CrossSiteGuard
@@ -19,6 +20,10 @@ from app.http.database import Catalogue
 from app.http.errors import add_error_handlers
 from app.http.etags import EntityTags
 from app.http.headers import HeadAsGet, SecurityHeaders
+from app.http.limits import BodyLimit, PerMinute, ReadLimit
+from app.http.logs import RequestLog, RouteNames
+from app.http.metrics import Metrics
+from app.http.metrics import router as metrics
 from app.http.page_cache import PageCache
 from app.http.rendering import STATIC, VersionedStatic, make_environment
 from app.passages.routes import router as passages
@@ -40,10 +45,18 @@ class Application(FastAPI):
         return [context.path for context in iter_route_contexts(self.routes) if context.path is not None]
 
     def build_middleware_stack(self) -> ASGIApp:
-        """The stack, wrapped: headers outermost, then HEAD, entity tags, the guard against other sites, kept pages."""
+        """The stack, wrapped; from outside to inside:
+
+        log and metrics (they hold every answer, whoever gives it), security headers, HEAD, then what refuses a
+        request (too many of them, too long a body, another site), entity tags, kept pages, the name of the route.
+        """
         catalogue: Catalogue = self.state.catalogue
-        kept = PageCache(super().build_middleware_stack(), catalogue.generation)
-        return SecurityHeaders(HeadAsGet(EntityTags(CrossSiteGuard(kept))))
+        app: ASGIApp = RouteNames(super().build_middleware_stack())
+        app = EntityTags(PageCache(app, catalogue.content_generation))
+        app = CrossSiteGuard(BodyLimit(app, LARGEST_BODY))
+        if self.state.settings.reads_per_minute:
+            app = ReadLimit(app, self.state.settings.reads_per_minute)
+        return RequestLog(SecurityHeaders(HeadAsGet(app)), self.state.metrics.observe)
 
 
 def create_app(settings: Settings | None = None) -> Application:
@@ -67,9 +80,11 @@ def create_app(settings: Settings | None = None) -> Application:
     )
     app.state.settings = settings
     app.state.catalogue = catalogue
+    app.state.metrics = Metrics(catalogue)
+    app.state.asking_limit = PerMinute(settings.questions_per_minute)
     app.state.templates = Jinja2Blocks(env=make_environment())
     add_error_handlers(app)
-    for router in (home, prompts, passages, runs, preferences, api, api_docs):
+    for router in (home, prompts, passages, ask, runs, preferences, api, api_docs, metrics):
         app.include_router(router)
     if settings.development:
         app.include_router(dev)

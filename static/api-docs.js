@@ -17,7 +17,7 @@
     layout: "BaseLayout",
     deepLinking: true,
     defaultModelsExpandDepth: 0,
-    supportedSubmitMethods: ["get"],
+    supportedSubmitMethods: ["get", "post"],
     validatorUrl: null,
     onComplete: () => {
       document.getElementById("endpoints").hidden = true;

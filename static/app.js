@@ -1,4 +1,5 @@
-/* Keys and the copy button: what a page can do beyond links and forms. Everything here is also reachable without it. */
+/* Keys, the copy button and following a question: what a page can do beyond links and forms. Everything here is also
+   reachable without it. */
 "use strict";
 
 const one = (selector) => document.querySelector(selector);
@@ -57,6 +58,20 @@ document.addEventListener("click", async (event) => {
   }
   button.textContent = "Copied";
 });
+
+/* A question that is answered leads on to its answer; one that could not be followed is loaded again. */
+function arrive() {
+  const answer = one("[data-arrive]");
+  if (answer) location.replace(answer.href);
+}
+
+function loadAgain(event) {
+  if (event.target.closest?.("[hx-sse\\:connect]")) setTimeout(() => location.reload(), 5000);
+}
+
+document.addEventListener("htmx:after:swap", arrive);
+document.addEventListener("htmx:error", loadAgain);
+document.addEventListener("htmx:response:error", loadAgain);
 
 function prepare() {
   for (const button of document.querySelectorAll("[data-copy][hidden], [data-keys][hidden]")) button.hidden = false;

@@ -32,12 +32,15 @@ def proponent(home: Path, *arguments: str, cwd: Path | None = None) -> subproces
 TIMINGS = {"MANIFEST.json", "shard.json", "timings.json"}
 """Files that hold seconds, dates or memory beside the results."""
 
+CACHES = (".i8.npy", ".scale.f32.npy")
+"""Ends of the names of files that are made again when they are missing."""
+
 
 def digests(home: Path) -> dict[str, str]:
-    """Every artifact file of a home but those with timings -> SHA-256."""
+    """Every artifact file of a home but caches and those with timings -> SHA-256."""
     return {
         path.relative_to(home).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for folder in FOLDERS.values()
         for path in sorted((home / folder).rglob("*"))
-        if path.is_file() and path.name not in TIMINGS
+        if path.is_file() and path.name not in TIMINGS and not path.name.endswith(CACHES)
     }

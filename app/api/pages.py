@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
@@ -21,11 +21,14 @@ NothingAsked = Annotated[NoParameters, Depends(parameters_of(NoParameters))]
 class Endpoint:
     """An address of the API, for readers without JavaScript."""
 
+    method: str
     path: str
     summary: str
     text: str
     parameters: list[tuple[str, str]]
     """(name, what it means)."""
+    fields: list[tuple[str, str]]
+    """The same of the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +50,33 @@ class DocsPage:
 
 def docs_page() -> DocsPage:
     """The page, made from the description."""
-    found = [(path, item["get"]) for path, item in description()["paths"].items()]
+    found = [
+        (method.upper(), path, operation)
+        for path, item in description()["paths"].items()
+        for method, operation in item.items()
+    ]
     return DocsPage(
         openapi=f"{PREFIX}/openapi.json",
-        groups=[
-            Group(name, text, [_endpoint(path, operation) for path, operation in found if name in operation["tags"]])
-            for name, text in TAGS
-        ],
+        groups=[Group(name, text, [_endpoint(*one) for one in found if name in one[2]["tags"]]) for name, text in TAGS],
     )
 
 
-def _endpoint(path: str, operation: dict[str, object]) -> Endpoint:
-    parameters: list[dict[str, str]] = operation.get("parameters", [])  # type: ignore[assignment]
+def _endpoint(method: str, path: str, operation: dict[str, Any]) -> Endpoint:
     return Endpoint(
+        method=method,
         path=path,
-        summary=str(operation["summary"]),
-        text=str(operation["description"]),
-        parameters=[(parameter["name"], parameter["description"]) for parameter in parameters],
+        summary=operation["summary"],
+        text=operation["description"],
+        parameters=[(one["name"], one["description"]) for one in operation.get("parameters", ())],
+        fields=[(name, field["description"]) for name, field in _body_of(operation).items()],
     )
+
+
+def _body_of(operation: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an operation's body, by name."""
+    content = operation.get("requestBody", {}).get("content", {})
+    fields: dict[str, Any] = content.get("application/json", {}).get("schema", {}).get("properties", {})
+    return fields
 
 
 @router.get("/docs")

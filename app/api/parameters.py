@@ -20,6 +20,13 @@ class PassageListParameters(Parameters):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
+class QuestionListParameters(Parameters):
+    """A page of a reader's own questions: behind the question ``after``, at most ``limit``."""
+
+    after: Annotated[str, Field(max_length=200)] | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
 DESCRIPTIONS: dict[str, tuple[str, Any]] = {
     "q": ("Words that prompt, completion or names hold, all of them; the last may be the beginning of a word.", "peru"),
     "task": ("Prompts of one task.", "facts"),

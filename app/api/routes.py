@@ -5,17 +5,22 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Request, Response
 
-from app.api import views
-from app.api.openapi import describe
-from app.api.parameters import DESCRIPTIONS, PassageListParameters, documented
+from app.api import questions, views
+from app.api.bodies import body_of
+from app.api.openapi import IDEMPOTENCY_KEY, body, describe
+from app.api.parameters import DESCRIPTIONS, PassageListParameters, QuestionListParameters, documented
 from app.api.schemas.methods import Method, MethodList
 from app.api.schemas.passages import Passage, PassageList
 from app.api.schemas.prompts import Prompt, PromptList
+from app.api.schemas.questions import Question, QuestionList, QuestionRequest
 from app.api.schemas.runs import Run, RunList
+from app.ask.asking import require_asking
+from app.ask.readers import reader_of
 from app.http.database import ReadSession
-from app.http.errors import not_found
+from app.http.errors import FieldError, not_found
+from app.http.limits import asking_limit
 from app.http.parameters import NoParameters, bad_parameters, parameters_of
 from app.passages import views as passages
 from app.passages.parameters import PassageParameters
@@ -33,6 +38,9 @@ PromptAsked = Annotated[PromptParameters, Depends(parameters_of(PromptParameters
 PassageListAsked = Annotated[PassageListParameters, Depends(parameters_of(PassageListParameters))]
 PassageAsked = Annotated[PassageParameters, Depends(parameters_of(PassageParameters))]
 RunListAsked = Annotated[RunListParameters, Depends(parameters_of(RunListParameters))]
+QuestionListAsked = Annotated[QuestionListParameters, Depends(parameters_of(QuestionListParameters))]
+QuestionAsked = Annotated[QuestionRequest, Depends(body_of(QuestionRequest))]
+IdempotencyKey = Annotated[str | None, Depends(questions.idempotency_key)]
 
 Slug = Annotated[str, Path(description="Slug of the prompt.", examples=["capital-peru"])]
 PassageId = Annotated[
@@ -44,6 +52,12 @@ PassageId = Annotated[
 ]
 RunId = Annotated[str, Path(description="Id of the run.", examples=["trackstar-abc000000000"])]
 MethodSlug = Annotated[str, Path(description="Slug of the method.", examples=["trackstar"])]
+QuestionId = Annotated[str, Path(description="Id of the question.", examples=["5f0c2b9d81e64a7300c1d2e3"])]
+
+
+async def asking_is_on(request: Request) -> None:
+    """Raises a Problem (403) where nobody may ask."""
+    require_asking(request.app.state.settings)
 
 
 @router.get(
@@ -165,6 +179,77 @@ def get_method(session: ReadSession, slug: MethodSlug, asked: NothingAsked) -> d
     if found is None:
         raise not_found(f"There is no method “{slug}” here.")
     return found
+
+
+@router.post(
+    "/questions",
+    response_model=Question,
+    response_model_exclude_unset=True,
+    operation_id="askQuestion",
+    tags=["questions"],
+    summary="Ask which passages stand behind a completion",
+    dependencies=[Depends(asking_is_on), Depends(asking_limit)],
+    responses={202: {"model": Question, "description": "The question is new and waits for a worker."}},
+    openapi_extra={"parameters": [IDEMPOTENCY_KEY], "requestBody": body(QuestionRequest)},
+)
+def ask_question(
+    request: Request, response: Response, nothing: NothingAsked, asked: QuestionAsked, key: IdempotencyKey
+) -> dict[str, Any]:
+    """Asks a question of one's own: 202 where it is new, 200 where it is known already, to you or to anybody.
+
+    Read `/api/v1/questions/{id}` until `state` is `done`, `failed` or `cancelled`. A question that failed or was
+    cancelled is tried again when it is asked again.
+    """
+    found, new = questions.ask(request, asked, key)
+    response.status_code = 202 if new else 200
+    response.headers["Location"] = f"{PREFIX}/questions/{found['id']}"
+    response.headers["Cache-Control"] = "no-store"
+    return found
+
+
+@router.get(
+    "/questions",
+    response_model=QuestionList,
+    operation_id="listQuestions",
+    tags=["questions"],
+    summary="List your own questions",
+    openapi_extra=documented(
+        QuestionListParameters,
+        {"after": ("The id of the question that the page starts behind.", "5f0c2b9d81e64a7300c1d2e3")},
+    ),
+)
+def list_questions(
+    request: Request, response: Response, session: ReadSession, asked: QuestionListAsked
+) -> dict[str, Any]:
+    """Questions of the reader whose cookie `reader` comes along, newest first; without the cookie none."""
+    reader = reader_of(request)
+    found = questions.list_json(session, asked, None if reader is None else reader.hash, path=request.url.path)
+    if found is None:
+        raise bad_parameters(request, FieldError("after", "names no question of yours"))
+    response.headers["Cache-Control"] = "no-store"
+    return found
+
+
+@router.get(
+    "/questions/{question_id}",
+    response_model=Question,
+    response_model_exclude_unset=True,
+    operation_id="getQuestion",
+    tags=["questions"],
+    summary="Read a question: how far it is, or its ranking",
+)
+def get_question(
+    request: Request, response: Response, session: ReadSession, question_id: QuestionId, asked: NothingAsked
+) -> dict[str, Any]:
+    """How far a question is while it is open; its completion and ranking when it is done."""
+    reader = reader_of(request)
+    found = questions.question_json(session, question_id, None if reader is None else reader.hash)
+    if found is None:
+        raise not_found("There is no question of this id here.")
+    answer, is_open = found
+    if is_open:
+        response.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 @lru_cache(maxsize=1)

@@ -104,7 +104,7 @@ def submit(
 ) -> Asked:
     """Ask; raises a Problem where the queue is full (503) or an idempotency key came with another question (422)."""
     try:
-        with catalogue.write() as session:
+        with catalogue.write(shown=False) as session:
             return ask(
                 session,
                 requests,

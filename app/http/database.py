@@ -18,7 +18,14 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateTable
 
 from app.http.errors import Problem, not_found
-from backend.catalogue.database import clear_errors, open_catalogue, read_session, sqlite_module, write_session
+from backend.catalogue.database import (
+    clear_errors,
+    content_version,
+    open_catalogue,
+    read_session,
+    sqlite_module,
+    write_session,
+)
 from backend.catalogue.models import Base
 from backend.catalogue.search import SQLITE_INDEX
 from backend.settings import Settings
@@ -41,6 +48,7 @@ class Catalogue:
         self._engine: Engine | None = None
         self._found = False
         self._seen: tuple[int, int] | None = None
+        self._content: tuple[object | None, object | None] = None, None
         self._watcher: Any = None
         self._lock = Lock()
 
@@ -71,8 +79,8 @@ class Catalogue:
             return read_session(self._engine)
         return Session(_empty_engine())
 
-    def write(self) -> AbstractContextManager[Session]:
-        """A session in one write transaction; raises a Problem of status 503 while there is no catalogue."""
+    def write(self, *, shown: bool) -> AbstractContextManager[Session]:
+        """A session in one write transaction (``write_session``); raises a 503 Problem while there is no catalogue."""
         if not self.found or self._engine is None:
             raise Problem(
                 503,
@@ -80,7 +88,7 @@ class Catalogue:
                 "This installation holds no corpus and no model yet; `proponent demo` makes them.",
                 headers={"Retry-After": "60"},
             )
-        return write_session(self._engine, WRITE_BUSY_MILLISECONDS)
+        return write_session(self._engine, WRITE_BUSY_MILLISECONDS, shown=shown)
 
     async def generation(self) -> object | None:
         """A value that is another one after every write to the catalogue, by any process; None without one.
@@ -95,6 +103,26 @@ class Catalogue:
         try:
             return self._seen, self._data_version(self._engine)
         except sqlite_module().Error:
+            return None
+
+    async def content_generation(self) -> object | None:
+        """A value that is another one after every write to what pages show; None without a catalogue."""
+        if not self.found or self._engine is None:
+            return None
+        if self._file is None:
+            return await run_in_threadpool(self._content_version, self._engine)
+        generation = await self.generation()
+        if generation is None or generation != self._content[0]:
+            version = await run_in_threadpool(self._content_version, self._engine)
+            self._content = generation, None if version is None else (self._seen, version)
+        return self._content[1]
+
+    @staticmethod
+    def _content_version(engine: Engine) -> int | None:
+        try:
+            with engine.connect() as connection:
+                return content_version(connection)
+        except DatabaseError:
             return None
 
     @staticmethod

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -11,19 +9,20 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.http.formats import wants_json
+from app.http.logs import log, route_of, visit_of
 from app.http.rendering import render
 from backend.catalogue.database import CatalogueError
-
-logger = logging.getLogger("proponent.app")
 
 DETAILS = {
     404: "There is nothing at this address.",
     405: "This address does not answer that method.",
+    413: "The body is longer than anything here needs.",
 }
 
 
@@ -53,9 +52,9 @@ def not_found(detail: str, link: tuple[str, str] | None = None) -> Problem:
     return Problem(404, "Not found", detail, link=link)
 
 
-def problem_response(request: Request, problem: Problem, request_id: str | None = None) -> Response:
+def problem_response(request: Request, problem: Problem) -> Response:
     """The problem as JSON, as a page, or as the part that htmx puts into a page."""
-    request_id = request_id or secrets.token_hex(6)
+    request_id = visit_of(request.scope).id
     headers = {"Vary": "Accept, HX-Request-Type, Cookie", "Cache-Control": "no-cache", **problem.headers}
     if wants_json(request):
         body: dict[str, Any] = {
@@ -90,7 +89,10 @@ def add_error_handlers(app: FastAPI) -> None:
     def on_http(request: Request, error: HTTPException) -> Response:
         title = HTTPStatus(error.status_code).phrase
         detail = DETAILS.get(error.status_code, title)
-        return problem_response(request, Problem(error.status_code, title, detail, headers=dict(error.headers or {})))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(sorted(_methods_at(app, route_of(request.scope))))
+        return problem_response(request, Problem(error.status_code, title, detail, headers=headers))
 
     @app.exception_handler(RequestValidationError)
     def on_validation(request: Request, error: RequestValidationError) -> Response:
@@ -104,23 +106,28 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(CatalogueError)
     def on_catalogue(request: Request, error: CatalogueError) -> Response:
-        request_id = secrets.token_hex(6)
-        logger.error("request %s: %s", request_id, error)
+        log.error("catalogue unreadable", route=route_of(request.scope), reason=str(error))
         problem = Problem(
             503,
             "The catalogue cannot be read",
             "The server's own log says why, under the number of this request. Try again in a moment.",
             headers={"Retry-After": "5"},
         )
-        return problem_response(request, problem, request_id)
+        return problem_response(request, problem)
 
     @app.exception_handler(Exception)
     def on_bug(request: Request, error: Exception) -> Response:
-        request_id = secrets.token_hex(6)
-        logger.error("request %s: %s %s failed", request_id, request.method, request.url.path)
+        # The traceback follows: the error is raised on, and the server logs it with the same number.
+        log.error("request failed", method=visit_of(request.scope).method, route=route_of(request.scope))
         problem = Problem(
             500,
             "Something went wrong here",
             "A fault of the server, not yours. Its log has the details, by the number of this request.",
         )
-        return problem_response(request, problem, request_id)
+        return problem_response(request, problem)
+
+
+def _methods_at(app: FastAPI, template: str) -> set[str]:
+    """Methods of all routes of a template; the router itself names those of the first one alone."""
+    found = [context for context in iter_route_contexts(app.routes) if context.path == template]
+    return {method for context in found for method in context.methods or ()}

@@ -1,7 +1,7 @@
 """Rendered pages of prompts, permalinks and passages, kept compressed until the catalogue changes.
 
-These pages are the same for every reader and change only when something is written to the catalogue, which each
-request asks for first (some microseconds on SQLite). Compressed, five thousand of them take about 50 MB.
+These pages are the same for every reader and change only with the catalogue's content version, which each request
+asks for first (some microseconds on SQLite). Compressed, five thousand of them take about 50 MB.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.formats import wants_json, wants_part
+from app.http.logs import visit_of
 from app.http.rendering import theme_of
 
 MOST_BYTES = 64_000_000
 CACHED = ("/prompts/", "/r/", "/passages/")
+ASKED = "/q-"
+"""In addresses of readers' own questions: workers change them without a new content version."""
+
 LONGEST_KEY = 2_000
 """Characters of path, query and host; pages of longer addresses are not kept."""
 
@@ -53,6 +57,8 @@ class Page:
 
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    route: str
+    """Template of the route that rendered it, for log and metrics."""
 
     @property
     def size(self) -> int:
@@ -88,8 +94,10 @@ class PageCache:
             recorder = _Recorder(send)
             await self.app(scope, receive, recorder)
             if generation is not None and generation == self._generation and recorder.is_page:
-                self._keep(key, Page(recorder.headers, gzip.compress(bytes(recorder.body), LEVEL, mtime=0)))
+                body = gzip.compress(bytes(recorder.body), LEVEL, mtime=0)
+                self._keep(key, Page(recorder.headers, body, visit_of(scope).route))
             return
+        visit_of(scope).route = page.route
         self._pages.move_to_end(key)
         await _send_page(page, _takes_gzip(Headers(scope=scope).get("accept-encoding", "")), send)
 
@@ -108,6 +116,8 @@ def _key(scope: Scope) -> Key | None:
         return None
     request = Request(scope)
     path, query, host = scope["path"], scope["query_string"], request.headers.get("host", "")
+    if ASKED in path:
+        return None
     if len(path) + len(query) + len(host) > LONGEST_KEY or "authorization" in request.headers or wants_json(request):
         return None
     return Key(path, query, (scope.get("scheme", ""), host), theme_of(request), wants_part(request))

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
+from app.ask.parameters import ask_address
 from app.charts import Histogram, histogram
 from app.methods_text import MethodText, method_text
 from app.prompts.cards import Card, CardMaker, Folded, fold
 from app.prompts.highlight import prompt_pieces
 from app.prompts.links import Choice, Offer, PageLinks
+from app.prompts.measuring import Measuring, measurings
 from app.prompts.parameters import PinnedParameters, PromptParameters
 from app.prompts.rankings import Rankings
 from app.prompts.views import first_rank, list_neighbours
@@ -70,6 +72,8 @@ class Column:
     """Address of the page with the newer run of the same method, on a permalink."""
     without: str | None
     """Address of the same page without this column."""
+    measuring: Measuring | None
+    """Tail-patch of the list; None where it is not measured on demand."""
 
 
 class Agreement(NamedTuple):
@@ -117,6 +121,8 @@ class PromptPage:
     back: str
     """The list that the prompt was opened from."""
     in_list: bool
+    variation: str | None
+    """The form for a question of one's own, filled in with this one; None where nobody may ask."""
     previous: str | None
     next: str | None
     corpus_id: str | None
@@ -130,9 +136,15 @@ class PromptPage:
 
 
 def build_page(
-    session: Session, loaded: Rankings, shown: Sequence[RunSummary], asked: PinnedParameters, pinned: bool
+    session: Session,
+    loaded: Rankings,
+    shown: Sequence[RunSummary],
+    asked: PinnedParameters,
+    *,
+    pinned: bool,
+    may_ask: bool,
 ) -> PromptPage:
-    """The page of a prompt with a column for each shown run."""
+    """The page of a prompt with a column for each shown run; ``may_ask``: it leads on to questions."""
     links = PageLinks(loaded, tuple(shown), asked, pinned)
     lists = {run.id: loaded.side(run, asked.side) for run in shown}
     identities = catalogue.passage_identities(session, {row.passage_pk for rows in lists.values() for row in rows})
@@ -150,15 +162,27 @@ def build_page(
     named = {passage.near_duplicates for passage in passages.values()} - {None}
     sizes = catalogue.group_sizes(session, loaded.corpus_id, [group for group in named if group])
     maker = CardMaker(loaded, shown, passages, ids, sizes)
+    newest = newest_corpus_id(session)
+    corpus_id = None if loaded.corpus_id == newest else loaded.corpus_id
     newer = _newer_runs(session, loaded, shown) if pinned else {}
+    measuring = measurings(session, loaded, shown, corpus_id, may_ask=may_ask)
     columns = [
-        _column(loaded, run, on_page[run.id], folded[run.id][first + size :], maker, asked, links, newer.get(run.id))
+        _column(
+            loaded,
+            run,
+            on_page[run.id],
+            folded[run.id][first + size :],
+            maker,
+            asked,
+            links,
+            newer.get(run.id),
+            measuring.get(run.id),
+        )
         for run in shown
     ]
     previous, following, in_list = _neighbours(session, loaded, asked, links)
     cards = [card for column in columns for card in column.cards]
     kinds = {piece.kind for card in cards for piece in card.excerpt.segments}
-    newest = newest_corpus_id(session)
     return PromptPage(
         prompt=loaded.prompt,
         task=task_text(loaded.prompt.task),
@@ -186,9 +210,10 @@ def build_page(
         exports=[(kind, links.twin(f".{kind.lower()}")) for kind in ("JSON", "CSV", "JSONL")],
         back=links.back(),
         in_list=in_list,
+        variation=_variation(loaded) if may_ask else None,
         previous=previous,
         next=following,
-        corpus_id=None if loaded.corpus_id == newest else loaded.corpus_id,
+        corpus_id=corpus_id,
         marks=[kind for kind in ("subject", "object", "completion") if kind in kinds],
         ngram=maker.n,
         shares_wording=any(card.excerpt.shared_words for card in cards),
@@ -201,6 +226,8 @@ def _neighbours(
 ) -> tuple[str | None, str | None, bool]:
     """Addresses of the prompts before and behind in the same list, and whether that is a filtered one."""
     slug = loaded.prompt.slug
+    if loaded.prompt.asked:  # it stands in no list, least of all between other people's questions
+        return None, None, True
     if isinstance(asked, PromptParameters) and asked.list_address:
         found = list_neighbours(session, slug, asked)
         if found is not None:
@@ -212,8 +239,18 @@ def _neighbours(
 
 def _newer_runs(session: Session, loaded: Rankings, shown: Sequence[RunSummary]) -> dict[str, RunSummary]:
     """Run id -> the current run of its method, for the shown runs that a newer one has followed."""
-    current = {run.method: run for run in current_runs(session, loaded.prompt.query_set_id)}
-    return {run.id: current[run.method] for run in shown if current[run.method].id != run.id}
+    current = {run.method: run for run in current_runs(session, loaded.query_set_id)}
+    found = {run.id: current[run.method] for run in shown if current[run.method].id != run.id}
+    if found and loaded.prompt.asked:  # a newer run knows only the questions that it was asked
+        rows = catalogue.rankings_of_prompt(session, loaded.prompt.pk, [run.id for run in found.values()])
+        ranking = {row.run_id for row in rows}
+        found = {run_id: run for run_id, run in found.items() if run.id in ranking}
+    return found
+
+
+def _variation(loaded: Rankings) -> str:
+    prompt = loaded.prompt
+    return ask_address(prompt.prompt, prompt.completion, prompt.task, loaded.query_set_id)
 
 
 def _agreements(columns: Sequence[Column], lists: dict[str, Any]) -> list[Agreement]:
@@ -244,6 +281,7 @@ def _column(
     asked: PinnedParameters,
     links: PageLinks,
     newer: RunSummary | None,
+    measuring: Measuring | None,
 ) -> Column:
     ranking = loaded.rankings[run.id]
     anchor = links.anchor(run)
@@ -275,6 +313,7 @@ def _column(
         later=later[:LATER_JUMPS],
         newer=links.newer(run, newer),
         without=links.without(run),
+        measuring=measuring,
     )
 
 

@@ -88,8 +88,8 @@ class PageLinks:
         return None if slug is None else self.to(slug=slug, listed=listed)
 
     def back(self) -> str:
-        """The list that the prompt was opened from."""
-        return address("/prompts", self._listed)
+        """The list that the prompt was opened from; of a reader's question their own questions."""
+        return "/questions" if self.loaded.prompt.asked else address("/prompts", self._listed)
 
     def to_card(self, run: RunSummary, rank: int, start: int) -> str:
         """The page of cards that begins with a card, at that card."""

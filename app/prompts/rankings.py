@@ -18,6 +18,10 @@ from backend.catalogue.prompts import RankedRow
 from backend.catalogue.runs import RunSummary, current_runs, runs_by_id
 
 
+MOST_PINNED = 20
+"""Runs that one address pins."""
+
+
 class MissingMethods(Exception):
     """Methods were asked for that have no run for this prompt."""
 
@@ -38,6 +42,8 @@ class Rankings:
 
     prompt: Prompt
     corpus_id: str
+    query_set_id: str
+    """The set whose runs answer: the prompt's own, or of a reader's question the one that was asked."""
     runs: list[RunSummary]
     rankings: dict[str, Ranking]
     """By run id."""
@@ -61,7 +67,8 @@ def load_current(session: Session, slug: str) -> Rankings | None:
     if found is None:
         return None
     prompt, corpus_id = found
-    return _load(session, prompt, corpus_id, current_runs(session, prompt.query_set_id), [prompt.output_model_id])
+    runs = current_runs(session, catalogue.answering_set_of(session, prompt))
+    return _load(session, prompt, corpus_id, runs, [prompt.output_model_id])
 
 
 def load_pinned(session: Session, slug: str, run_ids: Sequence[str]) -> Rankings | None:
@@ -99,6 +106,7 @@ def _load(
     return Rankings(
         prompt=prompt,
         corpus_id=corpus_id,
+        query_set_id=catalogue.answering_set_of(session, prompt),
         runs=ranked,
         rankings=rankings,
         lists=lists,

@@ -19,13 +19,13 @@ from app.prompts.columns import build_page
 from app.prompts.parameters import ListedParameters, ListParameters, PinnedParameters, PromptParameters
 from backend.catalogue.prompt_lists import random_slug
 from backend.catalogue.runs import RunSummary
+from backend.settings import Settings
 
 router = APIRouter()
 ListAsked = Annotated[ListParameters, Depends(parameters_of(ListParameters))]
 ExportAsked = Annotated[ListedParameters, Depends(parameters_of(ListedParameters))]
 PromptAsked = Annotated[PromptParameters, Depends(parameters_of(PromptParameters))]
 PinnedAsked = Annotated[PinnedParameters, Depends(parameters_of(PinnedParameters))]
-MOST_PINNED = 20
 ALL_PROMPTS = ("/prompts", "All prompts")
 
 
@@ -97,7 +97,7 @@ def prompt_page(request: Request, session: ReadSession, slug: str, asked: Prompt
         shown = rankings.choose(loaded, asked.chosen)
     except rankings.MissingMethods as missing:
         raise bad_parameters(request, missing.error) from missing
-    page = build_page(session, loaded, shown, asked, pinned=False)
+    page = build_page(session, loaded, shown, asked, pinned=False, may_ask=may_ask(request))
     return render(request, "prompts/prompt.html", {"page": page})
 
 
@@ -122,8 +122,14 @@ def pinned_jsonl(session: ReadSession, runs: str, slug: str, asked: PinnedAsked)
 @router.get("/r/{runs}/{slug}")
 def pinned_page(request: Request, session: ReadSession, runs: str, slug: str, asked: PinnedAsked) -> Response:
     loaded = _pinned(session, slug, runs)
-    page = build_page(session, loaded, loaded.runs, asked, pinned=True)
+    page = build_page(session, loaded, loaded.runs, asked, pinned=True, may_ask=may_ask(request))
     return render(request, "prompts/prompt.html", {"page": page})
+
+
+def may_ask(request: Request) -> bool:
+    """Whether pages lead on to questions of one's own."""
+    settings: Settings = request.app.state.settings
+    return settings.asking != "nobody"
 
 
 def _export_lists(
@@ -155,8 +161,10 @@ def _current(session: Session, slug: str) -> rankings.Rankings:
 
 
 def _pinned(session: Session, slug: str, runs: str) -> rankings.Rankings:
-    if runs.count("+") >= MOST_PINNED:
-        raise not_found(f"An address pins at most {MOST_PINNED} runs.", (f"/prompts/{slug}", "The current runs"))
+    if runs.count("+") >= rankings.MOST_PINNED:
+        raise not_found(
+            f"An address pins at most {rankings.MOST_PINNED} runs.", (f"/prompts/{slug}", "The current runs")
+        )
     try:
         loaded = rankings.load_pinned(session, slug, list(dict.fromkeys(runs.split("+"))))
     except rankings.MissingRun as missing:

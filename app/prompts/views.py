@@ -277,7 +277,7 @@ def prompt_fields(prompt: Prompt) -> dict[str, Any]:
     """What every JSON of a prompt begins with."""
     return {
         "slug": prompt.slug,
-        "task": prompt.task,
+        "task": prompt.task or None,
         "prompt": prompt.prompt,
         "completion": prompt.completion,
         "relation": prompt.relation,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, Dialect, MetaData, Text, TypeDecorator
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy import DDL, JSON, DateTime, Dialect, MetaData, Text, TypeDecorator, event
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -44,3 +44,16 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime,
         str: Text,
     }
+
+
+class ContentVersion(Base):
+    """One row that counts the writes to what pages of prompts and passages show; queues and progress do not count."""
+
+    __tablename__ = "content_version"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[int]
+
+
+FIRST_VERSION = "INSERT INTO content_version (id, version) VALUES (1, 0)"
+event.listen(ContentVersion.__table__, "after_create", DDL(FIRST_VERSION))

@@ -143,12 +143,25 @@ def read_session(engine: Engine) -> Iterator[Session]:
 
 
 @contextmanager
-def write_session(engine: Engine, busy_milliseconds: int = BUSY_MILLISECONDS) -> Iterator[Session]:
-    """A session in one write transaction: committed at the end of the block, rolled back on an error."""
+def write_session(
+    engine: Engine, busy_milliseconds: int = BUSY_MILLISECONDS, *, shown: bool = True
+) -> Iterator[Session]:
+    """A session in one write transaction: committed at the end of the block, rolled back on an error.
+
+    With ``shown`` false the write changes nothing that pages of prompts, passages and permalinks show: those that the
+    server keeps stay.
+    """
     bound = engine.execution_options(write=True, busy_milliseconds=busy_milliseconds)
     with clear_errors(engine), Session(bound, expire_on_commit=False) as session, session.begin():
         session.connection()  # takes SQLite's write lock here, not at the first statement
         yield session
+        if shown:
+            session.execute(text("UPDATE content_version SET version = version + 1"))
+
+
+def content_version(connection: Connection) -> int:
+    """Another number after every write to what pages show."""
+    return int(connection.scalar(text("SELECT version FROM content_version")) or 0)
 
 
 @contextmanager

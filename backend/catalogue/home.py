@@ -36,7 +36,7 @@ def passage_total(session: Session) -> int:
 
 def prompts_by_task(session: Session) -> dict[str, int]:
     """Number of prompts of each task that has any."""
-    statement = select(Prompt.task, func.count()).group_by(Prompt.task)
+    statement = select(Prompt.task, func.count()).where(Prompt.asked.is_(False)).group_by(Prompt.task)
     return {task: count for task, count in session.execute(statement)}
 
 

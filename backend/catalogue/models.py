@@ -13,13 +13,14 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from backend.catalogue.base import Base, UtcDateTime
+from backend.catalogue.base import Base, ContentVersion, UtcDateTime
 from backend.catalogue.job_models import Ask, AskedJob, Job, Worker
 
 __all__ = [
     "Ask",
     "AskedJob",
     "Base",
+    "ContentVersion",
     "Corpus",
     "Entailment",
     "Job",

@@ -142,7 +142,7 @@ class StageLog:
 
     def _write(self, write: Callable[[Session], object], busy_milliseconds: int) -> None:
         try:
-            with write_session(self.engine, busy_milliseconds) as session:
+            with write_session(self.engine, busy_milliseconds, shown=False) as session:
                 if self.engine.dialect.name == "postgresql":
                     session.connection().exec_driver_sql(f"SET LOCAL lock_timeout = {busy_milliseconds}")
                 write(session)

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from backend.core.artifacts import Home, artifact_id, is_finished, seal
-from backend.core.errors import CorruptArtifact, IncompatibleStores, UserError
-from backend.core.files import atomic_file, read_json
+from backend.core.errors import CorruptArtifact, UserError
+from backend.core.files import read_json
 from backend.gradients.encoder import GradientEncoder, backward_at_layers, output_head
 from backend.gradients.layers import LayerSelection, TrackedLayer, select_layers
 from backend.gradients.projections import (
@@ -26,12 +25,18 @@ from backend.gradients.projections import (
     fingerprint,
     layer_projections,
 )
-from backend.gradients.second_moment import FactoredSecondMoment, SecondMomentEstimate, from_optimizer_state
+from backend.gradients.second_moment import (
+    SECOND_MOMENT,
+    FactoredSecondMoment,
+    SecondMomentEstimate,
+    from_optimizer_state,
+    load_second_moments,
+    save_second_moments,
+)
 from backend.gradients.store import (
     FP16_MAX,
     PLAN,
     SHARD,
-    GradientStore,
     LayerSlice,
     StorePlan,
     missing_shards,
@@ -40,7 +45,6 @@ from backend.gradients.store import (
 )
 from backend.models.batching import equal_length_batches
 
-SECOND_MOMENT = "second_moment.safetensors"
 CALIBRATION_EXAMPLES = 512
 HEADROOM = 64.0
 """The largest value seen in calibration is stored 64 times below fp16's end."""
@@ -130,29 +134,10 @@ def build_query_store(
     }
     folder = _folder(home, inputs, config)
     if not is_finished(folder):
-        moments = _load_second_moments(home.find("store", passage_store_id) / SECOND_MOMENT)
+        moments = load_second_moments(home.find("store", passage_store_id) / SECOND_MOMENT)
         build = _Build(folder, inputs, open_model(), read_examples(), config, lambda done, total, message: None)
         build.run(moments, {"truncated": 0})
     return folder.name
-
-
-def open_encoder(model: EncodableModel, store: GradientStore) -> GradientEncoder:
-    """An encoder with the projections of a finished store, for queries one by one.
-
-    Raises IncompatibleStores where the model is not the one whose gradients the store holds.
-    """
-    settings = store.manifest.config
-    layers = select_layers(model.model).tracked
-    config = ProjectionConfig(rank=settings["rank"], seed=settings["seed"])
-    projections = layer_projections(layers, config, _load_second_moments(store.folder / SECOND_MOMENT))
-    expected = store.plan.fingerprint
-    if model.tokenization != expected["tokenization"] or any(
-        fingerprint(projections[name]) != expected[f"projection_{name}"] for name in store.plan.row_sets
-    ):
-        raise IncompatibleStores(
-            f"Store {store.folder.name} was made with other projections or another tokenizer.", "Encode again."
-        )
-    return GradientEncoder(model.model, layers, projections, model.device)
 
 
 def _settings(config: EncodeConfig) -> dict[str, Any]:
@@ -194,9 +179,9 @@ class _Build:
         moments_file = self.folder / SECOND_MOMENT
         if not moments_file.exists():
             self.progress(0, sum(self.lengths), "second moment")
-            _save_second_moments(moments_file, moments or self._second_moments())
+            save_second_moments(moments_file, moments or self._second_moments())
         projections = layer_projections(
-            self.selection.tracked, self.config.projection, _load_second_moments(moments_file)
+            self.selection.tracked, self.config.projection, load_second_moments(moments_file)
         )
         encoder = GradientEncoder(self.model.model, self.selection.tracked, projections, self.model.device)
         if not (self.folder / PLAN).exists():
@@ -391,18 +376,3 @@ class _Build:
         ids = torch.tensor([list(self.examples[row].ids) for row in positions])
         first = torch.tensor([max(1, self.examples[row].first_target) for row in positions])
         return ids, torch.arange(ids.shape[1])[None] >= first[:, None]
-
-
-def _save_second_moments(path: Path, moments: Mapping[str, FactoredSecondMoment]) -> None:
-    tensors = {}
-    for name, moment in moments.items():
-        tensors[f"{name}.row"] = moment.row.float().contiguous()
-        tensors[f"{name}.col"] = moment.col.float().contiguous()
-    with atomic_file(path) as stream:
-        stream.write(save(tensors))
-
-
-def _load_second_moments(path: Path) -> dict[str, FactoredSecondMoment]:
-    tensors = load_file(path)
-    names = {key.rsplit(".", 1)[0] for key in tensors}
-    return {name: FactoredSecondMoment(tensors[f"{name}.row"], tensors[f"{name}.col"]) for name in names}

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from backend.core.errors import UserError
+from backend.core.files import atomic_file
 from backend.gradients.layers import TrackedLayer
+
+SECOND_MOMENT = "second_moment.safetensors"
+"""File of a store that holds V, with which its queries are encoded too."""
 
 EPSILON = 1e-30
 """Floor under V, as in Adafactor."""
@@ -94,3 +100,20 @@ class SecondMomentEstimate:
 
 def _floored(means: Tensor) -> Tensor:
     return means.clamp_min(float(means.mean()) * SILENT_SHARE)
+
+
+def save_second_moments(path: Path, moments: Mapping[str, FactoredSecondMoment]) -> None:
+    """Write V of every layer."""
+    tensors = {}
+    for name, moment in moments.items():
+        tensors[f"{name}.row"] = moment.row.float().contiguous()
+        tensors[f"{name}.col"] = moment.col.float().contiguous()
+    with atomic_file(path) as stream:
+        stream.write(save(tensors))
+
+
+def load_second_moments(path: Path) -> dict[str, FactoredSecondMoment]:
+    """Read V of every layer, by the layer's name."""
+    tensors = load_file(path)
+    names = {key.rsplit(".", 1)[0] for key in tensors}
+    return {name: FactoredSecondMoment(tensors[f"{name}.row"], tensors[f"{name}.col"]) for name in names}

@@ -22,18 +22,18 @@ from backend.core.errors import InputError, UserError
 from backend.core.records import Passage, Query
 from backend.corpora.artifact import load_passages, load_queries
 from backend.evaluation.tail_patch import TailPatch
-from backend.gradients.build import EncodableModel, open_encoder
+from backend.gradients.build import EncodableModel
 from backend.gradients.encoder import GradientEncoder
+from backend.gradients.query_encoder import open_encoder
 from backend.gradients.store import GradientStore
 from backend.methods.protocol import EvaluationQueries, MethodInputs, PreparedMethod
 from backend.methods.registry import find_method
 from backend.models.decoding import Generated, Limits, decode, sampler
 from backend.models.generation import GenerationConfig, limits_of
 from backend.models.loading import LoadedModel, load_model, resolve_device
-from backend.search.int8_rows import Int8Rows
-from backend.search.int8_scan import Int8Scan, cuda_device
+from backend.search.int8_scan import Int8Scan, approximate_scores, open_scan
 from backend.search.reduce import QueryRanking, reduce_query, ties_by_id
-from backend.search.scoring import ProjectedScorer, Scorer
+from backend.search.scoring import Scorer
 
 log = logging.getLogger(__name__)
 
@@ -151,15 +151,15 @@ class Engine:
         encoder_key = (record.model_id, inputs["store"])
         encoder = _kept(self._encoders, encoder_key, MODELS, lambda: open_encoder(_encodable(model), store))
         row_set = method.row_set
-        scan = _kept(self._scans, (inputs["store"], row_set), 2 * MODELS, lambda: self._open_scan(store, row_set))
+        scan = _kept(
+            self._scans, (inputs["store"], row_set), 2 * MODELS, lambda: open_scan(store, row_set, self.device)
+        )
         evaluation = self._evaluation(inputs["evaluation_store"])
         prepared = method.prepare(MethodInputs(passages, store, evaluation))
+        scan.rows.prepare()
+        for task in ("", "facts"):  # what a method makes with the first query of a kind is made now
+            prepared.score([Query("", task, "", "")], np.zeros((1, store.plan.dims)))
         return LoadedRun(record, passages, ties, prepared, row_set, model, encoder, scan)
-
-    def _open_scan(self, store: GradientStore, row_set: str) -> Int8Scan:
-        rows = Int8Rows(store, row_set)
-        rows.prepare()
-        return Int8Scan(rows, cuda_device(self.device) if self.device.startswith("cuda") else None)
 
     def _corpus(self, corpus_id: str) -> tuple[list[Passage], np.ndarray]:
         def load() -> tuple[list[Passage], np.ndarray]:
@@ -188,7 +188,7 @@ class Engine:
         on_stage("scan", 0.0)
         ready = [one for one in asked if isinstance(one, _Asked)]
         started = time.perf_counter()
-        rows = iter(self._scores(run, [one.scorer for one in ready], on_stage))
+        rows = iter(self._scores(run, [one.scorer for one in ready], on_stage) if ready else ())
         scan_seconds = time.perf_counter() - started
         return [one if isinstance(one, UserError) else _reduced(run, one, next(rows), scan_seconds) for one in asked]
 
@@ -204,18 +204,16 @@ class Engine:
             seconds={"gradient": after_gradient - started, "query": time.perf_counter() - after_gradient},
         )
 
-    def _scores(self, run: LoadedRun, scorers: Sequence[Scorer], on_stage: OnStage) -> list[np.ndarray]:
-        """Scores of all passages, (passages,) float32 for each: of projected methods by one scan for all."""
-        projected = [scorer for scorer in scorers if isinstance(scorer, ProjectedScorer)]
-        if run.scan is None or not projected:
-            return [next(iter(scorer.tiles())).scores[0] for scorer in scorers]
-        vectors = np.concatenate([scorer.vectors for scorer in projected])
-        rows = run.scan.scores(vectors, lambda done, total: on_stage("scan", done / total))
-        if run.scan.last is not None:
+    def _scores(self, run: LoadedRun, scorers: Sequence[Scorer], on_stage: OnStage) -> np.ndarray:
+        """Scores of all passages, (questions, passages) float32: of projected methods by one scan for all."""
+
+        def scan_of(store: GradientStore, row_set: str) -> Int8Scan:
+            return run.scan or open_scan(store, row_set, self.device)
+
+        rows = approximate_scores(scorers, scan_of, lambda done, total: on_stage("scan", done / total))
+        if run.scan is not None and run.scan.last is not None:
             self._scanned = self._scanned[0] + run.scan.last.bytes, self._scanned[1] + run.scan.last.seconds
-        for row, scorer in zip(rows, projected, strict=True):
-            row *= scorer.inverse_norms(0)
-        return list(rows)
+        return rows
 
     def _gradient(self, run: LoadedRun, query: Query) -> tuple[np.ndarray | None, float | None]:
         """(projected gradient (1, dims) float64, loss in nats); None and None where the method looks at no model."""

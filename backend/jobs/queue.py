@@ -71,7 +71,7 @@ def register(engine: Engine, device: str) -> str:
         "scan_bytes": 0.0,
         "scan_seconds": 0.0,
     }
-    with write_session(engine) as session:
+    with write_session(engine, shown=False) as session:
         session.execute(insert(Worker), [row])
     return worker_id
 
@@ -84,7 +84,7 @@ def live_workers(session: Session) -> list[Worker]:
 
 def set_worker(engine: Engine, worker_id: str, **values: Any) -> None:
     """Note what a worker is at; also its heartbeat."""
-    with write_session(engine) as session:
+    with write_session(engine, shown=False) as session:
         change = update(Worker).where(Worker.id == worker_id)
         session.execute(change.values(heartbeat_at=datetime.now(UTC), **values))
 
@@ -100,7 +100,7 @@ def head_of_queue(session: Session) -> Need | None:
 def claim(engine: Engine, worker_id: str, need: Need, most: int) -> list[Claimed]:
     """Take up to ``most`` jobs with the same needs as ``need``, if they are still at the head of the queue."""
     moment = datetime.now(UTC)
-    with write_session(engine) as session:
+    with write_session(engine, shown=False) as session:
         statement = select(Job.id, Job.kind, Job.run_id, Job.model_id).where(*_claimable()).order_by(*queue_order())
         chosen = []
         for row in session.execute(statement.limit(most)):
@@ -130,7 +130,7 @@ def claim(engine: Engine, worker_id: str, need: Need, most: int) -> list[Claimed
 
 def renew(engine: Engine, worker_id: str) -> set[str]:
     """Prolong the leases of a worker's jobs; returns which it still holds."""
-    with write_session(engine) as session:
+    with write_session(engine, shown=False) as session:
         change = (
             update(Job)
             .where(Job.owner == worker_id, Job.state == "running")
@@ -143,7 +143,7 @@ def renew(engine: Engine, worker_id: str) -> set[str]:
 
 def set_stage(engine: Engine, worker_id: str, job_ids: Collection[str], stage: str, progress: float) -> None:
     """Note what jobs are at."""
-    with write_session(engine) as session:
+    with write_session(engine, shown=False) as session:
         session.execute(
             update(Job)
             .where(Job.id.in_(job_ids), Job.owner == worker_id, Job.state == "running")
@@ -168,13 +168,13 @@ def end(session: Session, worker_id: str, job: Claimed, **values: Any) -> bool:
 
 def fail(engine: Engine, worker_id: str, job: Claimed, reason: str) -> bool:
     """End a job as failed, with a reason for its reader."""
-    with write_session(engine) as session:
+    with write_session(engine, shown=False) as session:
         return end(session, worker_id, job, state="failed", error=reason)
 
 
 def fail_queued(engine: Engine, need: Need, reason: str) -> int:
     """Fail every queued job that needs what cannot be loaded; returns how many."""
-    with write_session(engine) as session:
+    with write_session(engine, shown=False) as session:
         change = (
             update(Job)
             .where(Job.state == "queued", Job.kind == need.kind, _same(Job.run_id, need.run_id))
@@ -188,7 +188,7 @@ def fail_queued(engine: Engine, need: Need, reason: str) -> int:
 
 def hand_back(engine: Engine, worker_id: str) -> int:
     """Queue a worker's jobs again, as if they had not been claimed; returns how many."""
-    with write_session(engine) as session:
+    with write_session(engine, shown=False) as session:
         change = (
             update(Job)
             .where(Job.owner == worker_id, Job.state == "running")
@@ -205,7 +205,7 @@ def put_back_abandoned(engine: Engine) -> int:
     Of another machine's worker only the lease tells; of this machine's also its process. Returns how many.
     """
     moment = datetime.now(UTC)
-    with write_session(engine) as session:
+    with write_session(engine, shown=False) as session:
         rows = session.execute(
             select(Job, Worker.host, Worker.process_id, Worker.started_at)
             .outerjoin(Worker, Worker.id == Job.owner)

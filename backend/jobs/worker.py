@@ -234,7 +234,7 @@ class _Worker:
                 said = self.engine.own_answer(model_id, query)
                 item.own = OwnAnswer(model_id, said.text, said.probability, answer.completion_probability)
         seconds = {} if answer is None else {name: round(took, 6) for name, took in answer.seconds.items()}
-        with write_session(self.database) as session:
+        with write_session(self.database, shown=False) as session:
             pk = write_prompt(session, run.record, query.prompt, query.completion, item.task, item.own)
             if answer is not None:
                 write_ranking(session, run.record, pk, answer)
@@ -251,14 +251,14 @@ class _Worker:
             "greedy": {"text": greedy.text, "probability": greedy.probability},
             "samples": [{"text": draw.text, "probability": draw.probability} for draw in draws],
         }
-        with write_session(self.database) as session:
+        with write_session(self.database, shown=False) as session:
             self._end(session, job, seconds, result=result)
 
     def _tail_patch(self, job: Claimed) -> None:
         started = time.perf_counter()
         measured = measure(self.database, self.engine, job, lambda share: self._watch.at([job.id], "patching", share))
         seconds = {"patching": time.perf_counter() - started}
-        with write_session(self.database) as session:
+        with write_session(self.database, shown=False) as session:
             measured.write(session)
             self._end(session, job, seconds, result=measured.result, prompt_pk=measured.prompt_pk)
 

@@ -33,14 +33,15 @@ STAGES = (
 def run_demo(work: Workspace, tiny: bool = False) -> None:
     """Make the whole demonstration; finished stages are no-ops, an interrupted one goes on where it was."""
     work.reporter.plan(STAGES)
-    corpus_id, query_set_id = _corpus(work, tiny)
+    corpus_id, query_set_id = make_corpus(work, tiny)
     # PyTorch takes seconds to import: the corpus is on its way to readers before that.
     from backend.pipeline import demo_model
 
     demo_model.run(work, corpus_id, query_set_id, tiny)
 
 
-def _corpus(work: Workspace, tiny: bool) -> tuple[str, str]:
+def make_corpus(work: Workspace, tiny: bool) -> tuple[str, str]:
+    """Make or find the demonstration's corpus and queries; returns their ids."""
     from backend.corpora.artifact import build_corpus, build_query_set
 
     with work.reporter.stage("demo/corpus") as report:

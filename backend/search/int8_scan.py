@@ -9,7 +9,7 @@ Shapes: Q queries, n rows, D dims (padded to K), N columns: two parts for each q
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,19 +178,27 @@ def open_scan(store: GradientStore, row_set: str, device: str = "cpu") -> Int8Sc
 
 
 def approximate_scores(
-    scorer: Scorer,
+    scorers: Sequence[Scorer],
     scan_of: Callable[[GradientStore, str], Int8Scan],
     progress: Callable[[int, int], None] = lambda done, rows: None,
 ) -> np.ndarray:
-    """Scores of all passages, (Q, rows) float32: of a projected scorer by a scan of its row set, of others exact.
+    """Scores of all passages for the queries of several scorers of one method, (Q, rows) float32.
 
-    ``scan_of`` gives the scan of a store and row set; ``progress`` is that of ``Int8Scan.scores``.
+    Those of projected scorers, all of one row set, come from one scan for all; those of others are exact. ``scan_of``
+    gives the scan of a store and row set; ``progress`` is that of ``Int8Scan.scores``.
     """
-    if isinstance(scorer, ProjectedScorer):
-        scores = scan_of(scorer.store, scorer.row_set).scores(scorer.vectors, progress)
-        for query, row in enumerate(scores):
+    projected = [scorer for scorer in scorers if isinstance(scorer, ProjectedScorer)]
+    if projected:
+        first, vectors = projected[0], np.concatenate([scorer.vectors for scorer in projected])
+        scores = scan_of(first.store, first.row_set).scores(vectors, progress)
+        owners = [(scorer, query) for scorer in projected for query in range(len(scorer.vectors))]
+        for row, (scorer, query) in zip(scores, owners, strict=True):
             row *= scorer.inverse_norms(query)
         return scores
+    return np.concatenate([_exact_rows(scorer) for scorer in scorers])
+
+
+def _exact_rows(scorer: Scorer) -> np.ndarray:
     tiles = list(scorer.tiles())
     scores = np.empty((max(t.queries.stop for t in tiles), max(t.passages.stop for t in tiles)), np.float32)
     for tile in tiles:

@@ -16,6 +16,13 @@ JSON = sa.JSON(none_as_null=True)
 
 def upgrade() -> None:
     op.create_table(
+        "content_version",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_content_version")),
+    )
+    op.execute("INSERT INTO content_version (id, version) VALUES (1, 0)")
+    op.create_table(
         "workers",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
@@ -97,7 +104,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Questions are gone with their tables, and so are the lists that were appended to runs for them."""
     connection = op.get_bind()
-    for table in ("asked_jobs", "jobs", "asks", "workers"):
+    for table in ("asked_jobs", "jobs", "asks", "workers", "content_version"):
         op.drop_table(table)
     asked = "SELECT pk FROM prompts WHERE asked"
     of_asked = f"SELECT pk FROM rankings WHERE prompt_pk IN ({asked})"

@@ -21,6 +21,8 @@ HTML = (
     "/runs",
     f"/runs/{TRACKSTAR}",
     f"/runs/{BM25}",
+    "/ask",
+    "/ask?prompt=Two%0Alines&by=model&method=bm25&task=facts",
 )
 JSON = (
     "/index.json",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from tests.app.example_catalogue import fill, open_empty, settings_for
+from tests.app.fake_worker import add_failed_question, add_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +20,7 @@ def full_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("full")
     engine = open_empty(home)
     fill(engine, with_hostile=True)
+    add_failed_question(engine)
     engine.dispose()
     return home
 
@@ -42,4 +45,35 @@ def bare(tmp_path: Path) -> Iterator[TestClient]:
     """A client of a server whose catalogue is not there."""
     home = tmp_path / "nothing here"
     with TestClient(create_app(settings_for(home)), follow_redirects=False) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def home_to_ask(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("to-ask")
+    engine = open_empty(home)
+    fill(engine, methods=("trackstar", "bm25"))
+    engine.dispose()
+    add_tokenizer(home)
+    return home
+
+
+@pytest.fixture
+def ask_home(home_to_ask: Path, tmp_path: Path) -> Path:
+    """A home whose runs may be asked, with the model's tokenizer: a copy for one test."""
+    return shutil.copytree(home_to_ask, tmp_path / "home")
+
+
+@pytest.fixture
+def ask_engine(ask_home: Path) -> Iterator[Engine]:
+    """Its catalogue."""
+    made = open_empty(ask_home)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def asking(ask_engine: Engine, ask_home: Path) -> Iterator[TestClient]:
+    """A client over it."""
+    with TestClient(create_app(settings_for(ask_home)), follow_redirects=False) as made:
         yield made

@@ -15,6 +15,7 @@ from app.main import create_app
 from tests.app.addresses import BM25, HTML, TRACKSTAR
 from tests.app.example_catalogue import add_stages, fill, settings_for
 from tests.app.example_text import HOSTILE, HOSTILE_URL
+from tests.app.fake_worker import FAILED_ASK
 
 HOSTILE_PAGES = [
     *(f"/prompts/hostile-{number}?methods=bm25,trackstar&k=50" for number in range(len(HOSTILE))),
@@ -210,7 +211,7 @@ def test_every_template_is_rendered(full_home, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(FileSystemLoader, "get_source", record)
     with TestClient(create_app(settings_for(full_home))) as client:
-        for url in (*HTML, "/docs", "/nothing/here"):
+        for url in (*HTML, f"/jobs/{FAILED_ASK}", "/questions", "/docs", "/nothing/here"):
             client.get(url)
     in_development = settings_for(full_home).model_copy(update={"development": True})
     with TestClient(create_app(in_development)) as client:

@@ -190,6 +190,23 @@ def test_kept_pages_change_with_the_catalogue(home_of_its_own: tuple[Engine, Tes
     assert client.get("/prompts/none").status_code == client.get("/prompts/none").status_code == 404
 
 
+def test_kept_pages_outlive_what_they_do_not_show(home_of_its_own: tuple[Engine, TestClient]) -> None:
+    engine, client = home_of_its_own
+    fill(engine, methods=("bm25",))
+    url = "/prompts/capital-peru"
+    client.get(url)
+    with write_session(engine, shown=False) as session:
+        session.execute(update(m.Prompt).where(m.Prompt.slug == "capital-peru").values(completion=" Cusco"))
+    assert "Cusco" not in client.get(url).text, "whoever says that nothing shown changes must be right"
+    with write_session(engine) as session:
+        session.execute(update(m.Prompt).where(m.Prompt.slug == "capital-japan").values(completion=" Kyoto"))
+    assert "Cusco" in client.get(url).text
+    with write_session(engine, shown=False) as session:
+        session.execute(update(m.Prompt).where(m.Prompt.slug == "capital-peru").values(slug="q-1"))
+    assert "content-encoding" not in client.get("/prompts/q-1").headers
+    assert "content-encoding" not in client.get("/prompts/q-1").headers, "pages of questions are not kept"
+
+
 def test_an_imported_list_says_what_is_not_known(home_of_its_own: tuple[Engine, TestClient]) -> None:
     engine, client = home_of_its_own
     fill(engine, methods=("bm25",))

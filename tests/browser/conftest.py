@@ -28,14 +28,16 @@ ARGUMENTS = [
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[str]:
-    """The address of a server over a home."""
+def serving(home: Path, port: int = 0) -> Iterator[str]:
+    """The address of a server over a home; open streams end with it."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         settings = settings_for(home).model_copy(update={"development": True})
-        config = uvicorn.Config(create_app(settings), log_level="warning", ws="none")
-        server = uvicorn.Server(config)
+        app = create_app(settings)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+        app.state.is_stopping = lambda: server.should_exit
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         deadline = time.monotonic() + 20

@@ -173,9 +173,9 @@ def test_second_moment_is_estimated_from_exact_gradients(tmp_path, make):
         for layer in layers:
             G_OI = exact[layer.name].mT if layer.transposed else exact[layer.name]
             sums[layer.name] = sums[layer.name] + G_OI.square() / len(given)
-    from backend.gradients.build import SECOND_MOMENT, _load_second_moments
+    from backend.gradients.second_moment import SECOND_MOMENT, load_second_moments
 
-    found = _load_second_moments(store.folder / SECOND_MOMENT)
+    found = load_second_moments(store.folder / SECOND_MOMENT)
     for layer in layers:
         torch.testing.assert_close(found[layer.name].row.double(), sums[layer.name].mean(1), rtol=1e-3, atol=1e-12)
         torch.testing.assert_close(found[layer.name].col.double(), sums[layer.name].mean(0), rtol=1e-3, atol=1e-12)

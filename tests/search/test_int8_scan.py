@@ -306,7 +306,7 @@ def test_rankings_are_exact_where_int8_rows_are_poor(tmp_path):
     vectors = random.standard_normal((12, DIMS)) / spread
     scorer = ProjectedScorer(store, "raw", vectors, np.ones((1, 20_000)), np.zeros(12, int))
     ties = ties_by_id([f"{row:05d}" for row in range(20_000)])
-    for query, scores in enumerate(approximate_scores(scorer, open_scan)):
+    for query, scores in enumerate(approximate_scores([scorer], open_scan)):
         exact = scorer.exact(query, np.arange(20_000))
         asked = []
 
@@ -338,7 +338,7 @@ def test_rankings_of_a_real_store_are_those_of_its_fp16_rows(tiny_demo, method):
     scorer = chosen.prepare(inputs).score(queries, asked.values(str(chosen.row_set))).scorer
     ids = [f"p{row:04d}" for row in range(store.rows)]
     full = reduce_scores(scorer, len(queries), ids, proponents=10, opponents=5)
-    scores = approximate_scores(scorer, open_scan)
+    scores = approximate_scores([scorer], open_scan)
     for query in range(len(queries)):
         ranking = reduce_query(
             scores[query],
@@ -365,7 +365,7 @@ def test_approximate_scores_divide_by_each_groups_norms(store, vectors):
     norms = np.random.default_rng(3).uniform(0.5, 2, (2, 1500))
     norms[1, 5] = 0
     group = np.arange(9) % 2
-    scores = approximate_scores(ProjectedScorer(store, "v", vectors, norms, group), open_scan)
+    scores = approximate_scores([ProjectedScorer(store, "v", vectors, norms, group)], open_scan)
     with np.errstate(divide="ignore"):
         inverse = np.where(norms > 0, 1 / norms, 0).astype(np.float32)
     assert (scores == open_scan(store, "v").scores(vectors) * inverse[group]).all()
@@ -376,6 +376,6 @@ def test_approximate_scores_of_other_methods_are_their_own():
     passages = [Passage(str(at), text) for at, text in enumerate(["the cat", "a dog", "the dog and the cat"])]
     queries = [Query("q", "facts", "The", "cat"), Query("r", "facts", "A", "dog")]
     scorer = BM25().prepare(MethodInputs(passages)).score(queries, None).scorer
-    scores = approximate_scores(scorer, lambda store, row_set: pytest.fail("there is no store"))
+    scores = approximate_scores([scorer], lambda store, row_set: pytest.fail("there is no store"))
     assert scores.dtype == np.float32
     assert scores.tolist() == [scorer.exact(query, np.arange(3)).astype(np.float32).tolist() for query in range(2)]

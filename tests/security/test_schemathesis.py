@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import schemathesis
@@ -18,9 +19,13 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
     unsupported_method,
 )
+from sqlalchemy import Engine, select
 
 from app.api.routes import description
 from app.main import Application, create_app
+from backend.catalogue.database import write_session
+from backend.catalogue.models import Job, Prompt
+from backend.core.records import TASKS
 from tests.app.example_catalogue import fill, open_empty, settings_for
 
 CHECKS = [
@@ -35,6 +40,7 @@ NAMES = {
     "slug": ("capital-peru", "story-2", "hostile-0", "trackstar", "house-blend"),
     "passage_id": ("factbook/peru/0", "fact/capital/peru/0", "hostile/0"),
     "run_id": ("trackstar-abc000000000", "bm25-abc000000004"),
+    "question_id": ("done", "queued"),
 }
 """Names of things that are there, by the parameter that names them."""
 SLOW = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
@@ -51,13 +57,43 @@ def before_generate_path_parameters(
     return strategy
 
 
+@schema.hook
+def before_generate_body(context: HookContext, strategy: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    """A third of the bodies are of questions that can be asked, but for their texts."""
+    texts = {"prompt": st.text(), "completion": st.none() | st.text(), "method": st.sampled_from(["trackstar", "bm25"])}
+    likely = st.fixed_dictionaries(texts, optional={"task": st.sampled_from(TASKS), "k": st.integers(1, 100)})
+    return st.one_of(likely, strategy, strategy)
+
+
+def ask_two(engine: Engine) -> None:
+    """A question that waits, and one that is answered by a ranking that is there."""
+    with write_session(engine) as session:
+        answered = session.scalars(select(Prompt).where(Prompt.slug == "capital-peru")).one()
+        moment = datetime.now(UTC)
+        for name, prompt_pk in (("queued", None), ("done", answered.pk)):
+            session.add(
+                Job(
+                    id=name,
+                    kind="rank",
+                    run_id="trackstar-abc000000000",
+                    parameters={"prompt": "x", "completion": "y", "task": None, "k": 10},
+                    state=name,
+                    created_at=moment,
+                    queued_at=moment,
+                    prompt_pk=prompt_pk,
+                )
+            )
+
+
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
     home = tmp_path_factory.mktemp("fuzzed")
     engine = open_empty(home)
     fill(engine, with_hostile=True)
+    ask_two(engine)
     engine.dispose()
-    made = create_app(settings_for(home))
+    unlimited = {"reads_per_minute": 0, "questions_per_minute": 0, "queued_questions": 1_000_000}
+    made = create_app(settings_for(home).model_copy(update=unlimited))
     yield made
     made.state.catalogue.close()
 

@@ -76,8 +76,9 @@ class PromptFields(Answer):
 
     slug: str
     """Name of the prompt in addresses; it stays."""
-    task: str
-    """`facts`, `wrong-predictions`, `arithmetic`, `word-problems`, `commonsense`, `open-generation` or `controls`."""
+    task: str | None
+    """`facts`, `wrong-predictions`, `arithmetic`, `word-problems`, `commonsense`, `open-generation` or `controls`; null
+    for a reader's question that was asked without one."""
     prompt: str
     """What the model is given."""
     completion: str

@@ -1,0 +1,131 @@
+"""What forms send, as it was typed: whatever is wrong with it is said field by field, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+from urllib.parse import parse_qsl
+
+from fastapi import Depends, Request
+
+from app.ask.asking import Question, complaints
+from app.http.errors import FieldError, Problem
+from backend.jobs.records import MOST_K, MOST_SAMPLES, SAMPLES, K
+from backend.jobs.subjects import Subject
+from backend.settings import Settings
+
+MOST_FIELDS = 200
+FORM = "application/x-www-form-urlencoded"
+OWN, MODEL = "own", "model"
+"""Who completes the prompt: the reader, or the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The fields of a form in the order in which they were sent."""
+
+    pairs: Sequence[tuple[str, str]]
+
+    def one(self, name: str, usual: str = "") -> str:
+        """The last value of a field."""
+        return next((value for given, value in reversed(self.pairs) if given == name), usual)
+
+    def every(self, name: str) -> tuple[str, ...]:
+        """All values of a field, each once, without empty ones."""
+        return tuple(dict.fromkeys(value for given, value in self.pairs if given == name and value))
+
+    def repeated(self, names: Sequence[str]) -> list[FieldError]:
+        """Complaints about fields that came more than once and must not."""
+        given = [name for name, _ in self.pairs]
+        return [FieldError(name, "is given more than once") for name in names if given.count(name) > 1]
+
+
+async def read_form(request: Request) -> Fields:
+    """Dependency: the posted form. Bytes that are no UTF-8 come as lone surrogates, for the checks to find.
+
+    Browsers send the ends of lines as CR LF, whatever was typed; they become LF again.
+    """
+    body = await request.body()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if body and kind != FORM:
+        raise Problem(415, "Not a form", f"This address takes what a form sends ({FORM}).")
+    try:
+        pairs = parse_qsl(
+            body.decode("utf-8", "surrogateescape"),
+            keep_blank_values=True,
+            errors="surrogateescape",
+            max_num_fields=MOST_FIELDS,
+        )
+    except ValueError as error:
+        raise Problem(400, "Not a form", f"A form has at most {MOST_FIELDS} fields.") from error
+    return Fields([(name, value.replace("\r\n", "\n")) for name, value in pairs])
+
+
+Form = Annotated[Fields, Depends(read_form)]
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A question as a reader typed it."""
+
+    prompt: str = ""
+    completion: str = ""
+    by: str = OWN
+    samples: str = str(SAMPLES)
+    methods: tuple[str, ...] = ()
+    task: str = ""
+    k: str = str(K)
+    query_set: str = ""
+    errors: tuple[FieldError, ...] = field(default=())
+    """What is wrong with the form itself."""
+
+    @property
+    def own_completion(self) -> str | None:
+        """The completion that the reader gives; None where the model is to give one."""
+        return None if self.by == MODEL else self.completion
+
+
+ONCE = ("prompt", "completion", "by", "samples", "task", "k", "query_set", "other")
+
+
+def typed_question(form: Fields) -> Typed:
+    """The question in a form; ``other``, where it is filled in, stands for the completion that was chosen from a list."""
+    return Typed(
+        prompt=form.one("prompt"),
+        completion=form.one("other") or form.one("completion"),
+        by=MODEL if form.one("by") == MODEL else OWN,
+        samples=form.one("samples").strip() or str(SAMPLES),
+        methods=form.every("method"),
+        task=form.one("task"),
+        k=form.one("k").strip() or str(K),
+        query_set=form.one("query_set"),
+        errors=tuple(form.repeated(ONCE)),
+    )
+
+
+def check(settings: Settings, subject: Subject | None, typed: Typed) -> tuple[Question | None, list[FieldError]]:
+    """The question, or None and everything that is wrong with it, by field."""
+    errors = list(typed.errors)
+    if subject is None:
+        return None, [*errors, FieldError("query_set", "is not among those that can be asked about")]
+    errors += complaints(settings, subject, typed.prompt, typed.own_completion, typed.methods, typed.task or None)
+    k = _number("k", typed.k, MOST_K, errors.append)
+    if typed.by == MODEL:
+        _number("samples", typed.samples, MOST_SAMPLES, errors.append)
+    if errors or k is None:
+        return None, errors
+    question = Question(subject, typed.prompt, typed.own_completion, typed.methods, typed.task or None, k)
+    return question, []
+
+
+def _number(name: str, text: str, most: int, complain: Callable[[FieldError], None]) -> int | None:
+    if text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most:
+        return int(text)
+    complain(FieldError(name, f"must be a whole number from 1 to {most}"))
+    return None
+
+
+def readable(text: str) -> str:
+    """A text fit for a page: what no page can hold is replaced."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)

@@ -1,0 +1,58 @@
+"""Readers without accounts: a random cookie, set with the first question, of which only a hash is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+YEAR = 365 * 24 * 3600
+WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{32,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who asks."""
+
+    secret: str
+    known: bool
+    """Whether their browser has the cookie already."""
+
+    @property
+    def hash(self) -> str:
+        """What is stored of them."""
+        return hashlib.sha256(self.secret.encode()).hexdigest()
+
+    @property
+    def turn(self) -> str:
+        """Whom the queue counts their questions for."""
+        return f"reader:{self.hash}"
+
+
+def cookie_name(request: Request) -> str:
+    """Name of the reader's cookie: the safest prefix where the connection allows it."""
+    return "__Host-reader" if request.url.scheme == "https" else "reader"
+
+
+def reader_of(request: Request) -> Reader | None:
+    """The reader whose cookie a request carries."""
+    secret = request.cookies.get(cookie_name(request), "")
+    return Reader(secret, known=True) if WELL_FORMED.fullmatch(secret) else None
+
+
+def reader_or_new(request: Request) -> Reader:
+    """The reader, or a new one, to whom ``remember`` gives a cookie."""
+    return reader_of(request) or Reader(secrets.token_urlsafe(32), known=False)
+
+
+def remember(request: Request, response: Response, reader: Reader) -> None:
+    """Set the cookie of a reader whose browser does not have it yet."""
+    if not reader.known:
+        secure = request.url.scheme == "https"
+        response.set_cookie(
+            cookie_name(request), reader.secret, YEAR, path="/", secure=secure, httponly=True, samesite="lax"
+        )
