@@ -58,6 +58,9 @@ def configure(level: str = "INFO", json: bool | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+    server = logging.getLogger("uvicorn")  # keeps handlers of its own unless it is started with log_config=None
+    server.handlers.clear()
+    server.propagate = True
 
 
 def get_logger(name: str) -> BoundLogger:

@@ -90,7 +90,7 @@ ONCE = ("prompt", "completion", "by", "samples", "task", "k", "query_set", "othe
 
 
 def typed_question(form: Fields) -> Typed:
-    """The question in a form; ``other``, where it is filled in, stands for the completion that was chosen from a list."""
+    """The question in a form; ``other``, where it is filled in, stands for a completion chosen from a list."""
     return Typed(
         prompt=form.one("prompt"),
         completion=form.one("other") or form.one("completion"),

@@ -317,7 +317,7 @@ def _line(job: JobView, loading: Collection[str]) -> JobLine:
         stage = STAGES.get(job.stage, job.stage)
     elif job.state == "queued":
         words = "waiting, next in line" if (job.position or 1) == 1 else f"waiting, number {job.position} in line"
-        stage = STAGES["loading"] if loading & {job.run_id, job.model_id} else None
+        stage = STAGES["loading"] if {job.run_id, job.model_id} & {*loading} else None
     seconds = None if job.seconds_left is None else max(1, round(job.seconds_left))
     return JobLine(
         title=title,

@@ -155,8 +155,13 @@ def sentence(error: FieldError) -> str:
 
 def _readable(typed: Typed) -> Typed:
     """What was typed into fields of text, fit for a page."""
-    texts = {name: readable(getattr(typed, name)) for name in ("prompt", "completion", "k", "samples")}
-    return replace(typed, **texts)
+    return replace(
+        typed,
+        prompt=readable(typed.prompt),
+        completion=readable(typed.completion),
+        samples=readable(typed.samples),
+        k=readable(typed.k),
+    )
 
 
 def _usual_method(subject: Subject) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ from backend.catalogue.models import Output, Prompt, Ranking
 from backend.catalogue.prompts import RankedRow
 from backend.catalogue.runs import RunSummary, current_runs, runs_by_id
 
-
 MOST_PINNED = 20
 """Runs that one address pins."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, func, insert, or_, select, update
+from sqlalchemy import Engine, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from backend.catalogue.database import write_session
@@ -177,8 +177,8 @@ def fail_queued(engine: Engine, need: Need, reason: str) -> int:
     with write_session(engine, shown=False) as session:
         change = (
             update(Job)
-            .where(Job.state == "queued", Job.kind == need.kind, _same(Job.run_id, need.run_id))
-            .where(_same(Job.model_id, need.model_id))
+            .where(Job.state == "queued", Job.kind == need.kind)
+            .where(Job.run_id == need.run_id, Job.model_id == need.model_id)
             .values(state="failed", error=reason, finished_at=datetime.now(UTC), asked_by=None)
             .returning(Job.id)
             .execution_options(synchronize_session=False)
@@ -256,7 +256,3 @@ def _lockable(session: Session, job_ids: Collection[str]) -> Any:
     if session.get_bind().dialect.name != "postgresql":
         return job_ids
     return select(Job.id).where(Job.id.in_(job_ids)).with_for_update(skip_locked=True)
-
-
-def _same(column: Any, value: str | None) -> Any:
-    return or_(column == value, column.is_(None)) if value is None else column == value

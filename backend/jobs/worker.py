@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 from sqlalchemy import Engine as Database
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from backend.catalogue.database import migrate, open_catalogue, read_session, write_session
+from backend.catalogue.database import CatalogueError, migrate, open_catalogue, read_session, write_session
 from backend.core.artifacts import Home
 from backend.core.errors import UserError
 from backend.core.records import Query
@@ -81,15 +81,18 @@ def work(settings: Settings, *, threads: int, background: bool = False, once: bo
     migrate(database)
     engine = Engine(Home(settings.home.absolute()), settings.device)
     worker = _Worker(settings, database, engine)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         return worker.run(once)
     except Stopped:
         return worker.finished
     finally:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
         worker.close()
         database.dispose()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -288,6 +291,8 @@ class _Worker:
         except _Lost:
             self.lost += 1
             log.warning("no longer mine, nothing written", job=job.id, attempt=job.attempt)
+        except (CatalogueError, OperationalError):
+            raise  # the job is handed back, and whoever keeps this worker starts it again
         except Exception as error:  # noqa: BLE001  whatever it raises, the worker stays and the reader is told
             self._failed(job, error)
         else:

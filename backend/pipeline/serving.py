@@ -44,8 +44,9 @@ def serve(settings: Settings, parent_pipe: int | None = None, worker: bool = Fal
     migrate(engine)
     engine.dispose()
     _check_port(settings)
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -56,6 +57,7 @@ def serve(settings: Settings, parent_pipe: int | None = None, worker: bool = Fal
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
     server = uvicorn.Server(config)
+    app.state.is_stopping = lambda: server.should_exit  # open streams end by themselves then
     if parent_pipe is not None:
 
         def end_with_parent() -> None:

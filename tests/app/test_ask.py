@@ -40,7 +40,10 @@ def test_the_form_offers_what_there_is(asking: TestClient) -> None:
     page = asking.get("/ask")
     assert page.status_code == 200
     assert page.headers["cache-control"] == "no-store"
-    assert re.findall(r'name="method" value="([^"]*)"( checked)?', page.text) == [("trackstar", " checked"), ("bm25", "")]
+    assert re.findall(r'name="method" value="([^"]*)"( checked)?', page.text) == [
+        ("trackstar", " checked"),
+        ("bm25", ""),
+    ]
     assert "none: R over the corpus alone" in page.text
     assert "Only Facts and Wrong predictions mix" in page.text
     assert 'name="query_set"' not in page.text, "one model and corpus need no choice"
@@ -194,7 +197,11 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "k in words": ({"k": "ten"}, "k", "from 1 to 100"),
     "k that is no ASCII digit": ({"k": "²"}, "k", "from 1 to 100"),
     "very long k": ({"k": "1" * 5000}, "k", "from 1 to 100"),
-    "samples": ({"by": "model", "samples": "9"}, "samples", "The number of samples must be a whole number from 1 to 8."),
+    "samples": (
+        {"by": "model", "samples": "9"},
+        "samples",
+        "The number of samples must be a whole number from 1 to 8.",
+    ),
     "two prompts": ({"prompt": ["a", "b"]}, "prompt", "The prompt is given more than once."),
     "two ks": ({"k": ["1", "2"]}, "k", "is given more than once."),
 }
@@ -293,7 +300,9 @@ def test_the_reader_is_a_hash(asking: TestClient, ask_engine: Engine) -> None:
 
 
 def test_the_cookie_is_safest_on_https(ask_engine: Engine, ask_home: Path) -> None:
-    with TestClient(create_app(settings_for(ask_home)), base_url="https://testserver", follow_redirects=False) as client:
+    with TestClient(
+        create_app(settings_for(ask_home)), base_url="https://testserver", follow_redirects=False
+    ) as client:
         cookie = client.post("/ask", data=PERU).headers["set-cookie"]
         assert cookie.startswith("__Host-reader=")
         assert "Secure" in cookie

@@ -18,11 +18,11 @@ from starlette.testclient import TestClient
 from app.ask import streams
 from app.main import create_app
 from backend.catalogue import models as m
-from backend.catalogue.database import write_session
+from backend.catalogue.database import open_catalogue, write_session
 from backend.jobs import queue
 from tests.app.addresses import TRACKSTAR
-from tests.app.example_catalogue import settings_for
-from tests.app.fake_worker import FakeWorker
+from tests.app.example_catalogue import fill, settings_for
+from tests.app.fake_worker import FakeWorker, add_tokenizer
 from tests.browser.conftest import serving
 
 PERU = {"prompt": "The capital of Peru is", "completion": " Lima", "method": ["trackstar", "bm25"]}
@@ -291,9 +291,7 @@ def test_events_of_what_has_ended(asking: TestClient, ask_engine: Engine) -> Non
     assert answer.text.endswith("event: done\ndata: done\n\n")
 
 
-def test_a_stream_says_that_it_is_there(
-    asking: TestClient, served: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stream_says_that_it_is_there(asking: TestClient, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "ALIVE_SECONDS", 0.1)
     with stream(served, ask(asking)) as response:
         event(response)
@@ -306,9 +304,7 @@ def test_a_stream_gives_up(asking: TestClient, served: str, monkeypatch: pytest.
         assert "event: done" not in response.read().decode()
 
 
-def test_no_session_is_held_between_two_looks(
-    asking: TestClient, served: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_session_is_held_between_two_looks(asking: TestClient, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[int] = []
     read_page = streams.read_page
 
@@ -346,6 +342,40 @@ def test_so_many_streams_and_no_more(asking: TestClient, served: str, monkeypatc
     until(lambda: streams.OPEN_STREAMS.count("127.0.0.1") == 0)
     with stream(served, url) as fourth:
         assert fourth.status == 200
+
+
+# --- over PostgreSQL
+
+
+@pytest.mark.postgres
+def test_the_whole_way_over_postgresql(postgres_url: str, tmp_path: Path) -> None:
+    settings = settings_for(tmp_path).model_copy(update={"database_url": postgres_url})
+    engine = open_catalogue(settings)
+    m.Base.metadata.create_all(engine)
+    fill(engine, methods=("trackstar", "bm25"))
+    add_tokenizer(tmp_path)
+    with TestClient(create_app(settings), follow_redirects=False) as client:
+        url = ask(client)
+        assert "waiting, next in line" in client.get(url).text
+        FakeWorker(engine).work()
+        answer = client.get(url).headers["location"]
+        page = client.get(answer)
+        assert page.text.count('class="column"') == 2
+        slug = answer.rpartition("/")[2]
+        patched = client.post(f"/questions/{slug}/tail-patch", data={"run": TRACKSTAR}).headers["location"]
+        FakeWorker(engine).work()
+        assert client.get(f"{patched}/events").text.endswith("event: done\ndata: done\n\n")
+        assert "Mean of this list" in client.get(client.get(patched).headers["location"]).text
+        assert client.get("/questions").text.count('class="row-link"') == 2
+        for text in ("a\0b", "\0", "", "💧"):
+            assert client.post("/ask", data={**PERU, "prompt": text, "query_set": text}).status_code == 422
+            assert client.post("/ask", data={**PERU, "method": text, "task": text}).status_code == 422
+            assert client.post(f"/questions/{slug}/tail-patch", data={"run": text}).status_code == 422
+        for name in ("%00", "%ED%A0%80", "💧"):
+            assert client.get(f"/jobs/{name}").status_code == 404
+            assert client.post(f"/jobs/{name}/cancel").status_code == 404
+            assert client.post(f"/questions/{name}/tail-patch", data={"run": TRACKSTAR}).status_code == 404
+    engine.dispose()
 
 
 # --- one's own

@@ -160,9 +160,7 @@ def test_tail_patch_is_measured_on_demand(asking: TestClient, ask_engine: Engine
     text = asking.get(pinned).text
     assert text.count("Measure tail-patch") == 2
     assert "takes one training step on a passage alone" in text
-    answer = asking.post(
-        f"/questions/{slug}/tail-patch", data={"run": BM25, "runs": f"{TRACKSTAR}+{BM25}"}
-    )
+    answer = asking.post(f"/questions/{slug}/tail-patch", data={"run": BM25, "runs": f"{TRACKSTAR}+{BM25}"})
     assert answer.status_code == 303
     assert answer.headers["set-cookie"].startswith("reader=")
     url = answer.headers["location"]
