@@ -58,6 +58,7 @@ def configure(level: str = "INFO", json: bool | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # two lines at every start that say nothing
     server = logging.getLogger("uvicorn")  # keeps handlers of its own unless it is started with log_config=None
     server.handlers.clear()
     server.propagate = True

@@ -90,7 +90,7 @@ def _open_sqlite(url: URL) -> Engine:
             f"The folder {path.parent} cannot be made ({error.strerror}).",
             "Choose another home with --home or PROPONENT_HOME.",
         ) from error
-    engine = create_engine(url.set(drivername="sqlite+pysqlite"), module=sqlite_module())
+    engine = create_engine(url.set(drivername="sqlite+pysqlite"), module=sqlite_module(), hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -127,7 +127,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _open_postgresql(url: URL) -> Engine:
     try:
-        return create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        return create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, hide_parameters=True)
     except ModuleNotFoundError as error:
         raise CatalogueError(
             "The catalogue's URL names PostgreSQL, but psycopg is not installed.",

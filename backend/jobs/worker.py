@@ -1,14 +1,12 @@
 """The worker: takes jobs from the queue, answers them, and never loses one.
 
-The main thread works; a second one, over a connection of its own, keeps the leases, shows progress, ends what takes
-too long, and puts back what other workers left behind.
+The main thread works; a second one (``backend.jobs.keeper``) keeps what it has in hand.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from typing import Any
 
 import torch
 from sqlalchemy import Engine as Database
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 
 from backend.catalogue.database import CatalogueError, migrate, open_catalogue, read_session, write_session
 from backend.core.artifacts import Home
@@ -26,6 +24,7 @@ from backend.core.errors import UserError
 from backend.core.records import Query
 from backend.jobs import queue
 from backend.jobs.engine import Answer, Engine, LoadedRun, greedy_completion
+from backend.jobs.keeper import Keeper
 from backend.jobs.queue import Claimed, Need
 from backend.jobs.records import asked_slug
 from backend.jobs.results import (
@@ -36,6 +35,7 @@ from backend.jobs.results import (
     write_prompt,
     write_ranking,
 )
+from backend.jobs.subjects import subjects
 from backend.jobs.tail_patching import measure
 from backend.jobs.watch import Bell
 from backend.logs import get_logger
@@ -49,10 +49,8 @@ BATCH = 8
 IDLE_SECONDS = 1.0
 """How long an idle worker trusts the bell before it looks itself: jobs that others left ring none."""
 
-BEAT_SECONDS = 5.0
-PROGRESS_SECONDS = 0.2
-GAVE_UP = 70
-"""Exit code of a worker that could not stop a job that took too long."""
+LIKELY = "trackstar"
+"""The method whose run an idle worker loads at its start."""
 
 
 class Stopped(BaseException):
@@ -105,12 +103,14 @@ class _Worker:
         self.id = queue.register(database, engine.device)
         self.finished = 0
         self.lost = 0
-        self._watch = _Watch(settings, database, self.id, self._numbers)
+        self._keeper = Keeper(settings, database, self.id, self._numbers)
         log.info("worker started", worker=self.id, device=engine.device, threads=torch.get_num_threads())
 
     def run(self, once: bool) -> int:
         queue.put_back_abandoned(self.database)
-        self._watch.start()
+        self._keeper.start()
+        if not once:
+            self._warm_up()
         self._note("idle")
         idle = True
         with Bell(self.database) as bell:
@@ -128,9 +128,22 @@ class _Worker:
                 idle = False
                 self._serve(need)
 
+    def _warm_up(self) -> None:
+        """Load what the first question will most likely need, so that it does not wait for that."""
+        with read_session(self.database) as session:
+            need = queue.head_of_queue(session)
+            runs = {} if need is not None else next((subject.runs for subject in subjects(session)), {})
+        likely = runs.get(LIKELY)
+        if likely is None:
+            return
+        try:
+            self._load(Need("rank", likely.id, likely.model_id))
+        except Exception as error:  # noqa: BLE001  the question that needs it will say why
+            log.warning("cannot be loaded", run=likely.id, reason=str(error))
+
     def close(self) -> None:
         """Hand back what is in hand and say goodbye."""
-        self._watch.stop()
+        self._keeper.stop()
         returned = queue.hand_back(self.database, self.id)
         queue.set_worker(self.database, self.id, state="ended", message="", **self._numbers())
         log.info("worker ended", worker=self.id, finished=self.finished, handed_back=returned)
@@ -148,7 +161,7 @@ class _Worker:
         claimed = queue.claim(self.database, self.id, need, BATCH if need.kind == "rank" else 1)
         if not claimed:
             return
-        self._watch.took(claimed)
+        self._keeper.took(claimed)
         try:
             if need.kind == "rank" and run is not None:
                 self._rank(run, claimed)
@@ -157,7 +170,7 @@ class _Worker:
             else:
                 self._alone(claimed[0], self._tail_patch)
         finally:
-            self._watch.released()
+            self._keeper.released()
 
     def _load(self, need: Need) -> LoadedRun | None:
         def load() -> LoadedRun | None:
@@ -184,7 +197,7 @@ class _Worker:
     def _rank(self, run: LoadedRun, claimed: Sequence[Claimed]) -> None:
         prepared: list[_Prepared] = []
         for job in claimed:
-            self._watch.at([job.id], "completing" if job.parameters["completion"] is None else "gradient", 0.0)
+            self._keeper.at([job.id], "completing" if job.parameters["completion"] is None else "gradient", 0.0)
             outcome = self._guarded(job, lambda job=job: self._prepare(run, job))
             if outcome is not None:
                 prepared.append(outcome)
@@ -194,7 +207,7 @@ class _Worker:
         ids = [item.job.id for item in waiting]
         try:
             answers = self.engine.answer(
-                run, [item.query for item in waiting], lambda stage, share: self._watch.at(ids, stage, share)
+                run, [item.query for item in waiting], lambda stage, share: self._keeper.at(ids, stage, share)
             )
         except Exception as error:  # noqa: BLE001  whatever it raises, the worker stays and the reader is told
             for item in waiting:
@@ -228,7 +241,7 @@ class _Worker:
 
     def _save(self, run: LoadedRun, item: _Prepared, answer: Answer | None) -> None:
         """Append the ranking and end the job, in one transaction."""
-        self._watch.at([item.job.id], "saving", 0.0)
+        self._keeper.at([item.job.id], "saving", 0.0)
         model_id, query = run.record.model_id, item.query
         if answer is not None and item.own is None and model_id is not None:
             with read_session(self.database) as session:
@@ -244,7 +257,7 @@ class _Worker:
             self._end(session, item.job, seconds, prompt_pk=pk)
 
     def _complete(self, job: Claimed) -> None:
-        self._watch.at([job.id], "completing", 0.0)
+        self._keeper.at([job.id], "completing", 0.0)
         started = time.perf_counter()
         greedy, draws = self.engine.complete(
             job.model_id or "", job.parameters["prompt"], job.parameters["samples"], job.id
@@ -259,7 +272,7 @@ class _Worker:
 
     def _tail_patch(self, job: Claimed) -> None:
         started = time.perf_counter()
-        measured = measure(self.database, self.engine, job, lambda share: self._watch.at([job.id], "patching", share))
+        measured = measure(self.database, self.engine, job, lambda share: self._keeper.at([job.id], "patching", share))
         seconds = {"patching": time.perf_counter() - started}
         with write_session(self.database, shown=False) as session:
             measured.write(session)
@@ -324,80 +337,3 @@ class _Worker:
 
 class _Lost(Exception):
     """The job was taken from this worker meanwhile: cancelled, timed out, or put back."""
-
-
-class _Watch(threading.Thread):
-    """Leases, progress, the time limit; and other workers' leftovers."""
-
-    def __init__(self, settings: Settings, database: Database, worker_id: str, numbers: Any) -> None:
-        super().__init__(name="watch", daemon=True)
-        self._settings, self._database, self._worker_id, self._numbers = settings, database, worker_id, numbers
-        self._halt = threading.Event()
-        self._lock = threading.Lock()
-        self._jobs: dict[str, Claimed] = {}
-        self._since = 0.0
-        self._stage: tuple[tuple[str, ...], str, float] | None = None
-        self._shown: tuple[tuple[str, ...], str, float] | None = None
-
-    def took(self, jobs: Sequence[Claimed]) -> None:
-        """These jobs are in hand."""
-        with self._lock:
-            self._jobs, self._since = {job.id: job for job in jobs}, time.monotonic()
-
-    def released(self) -> None:
-        """No job is in hand."""
-        with self._lock:
-            self._jobs, self._stage = {}, None
-
-    def at(self, job_ids: Sequence[str], stage: str, share: float) -> None:
-        """Where jobs are; shown now and then, so that it costs the work nothing."""
-        self._stage = tuple(job_ids), stage, share
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._halt.set()
-        if self.is_alive():
-            self.join(timeout=10)
-
-    def run(self) -> None:
-        beat = time.monotonic() + BEAT_SECONDS
-        while not self._halt.wait(PROGRESS_SECONDS):
-            try:
-                self._show_progress()
-                self._check_time()
-                if time.monotonic() >= beat:
-                    beat = time.monotonic() + BEAT_SECONDS
-                    self._beat()
-            except (UserError, SQLAlchemyError) as error:
-                log.warning("the catalogue could not be written", reason=str(error))
-
-    def _show_progress(self) -> None:
-        stage = self._stage
-        if stage is not None and stage != self._shown:
-            queue.set_stage(self._database, self._worker_id, *stage)
-            self._shown = stage
-
-    def _beat(self) -> None:
-        with self._lock:
-            held = set(self._jobs)
-        if held:
-            queue.renew(self._database, self._worker_id)
-        state = "working" if held else None
-        values = {} if state is None else {"state": state}
-        queue.set_worker(self._database, self._worker_id, **values, **self._numbers())
-        queue.put_back_abandoned(self._database)
-
-    def _check_time(self) -> None:
-        """Fail what takes too long; the main thread cannot be interrupted in a computation, so the process ends."""
-        with self._lock:
-            jobs, since = list(self._jobs.values()), self._since
-        if not jobs or time.monotonic() - since < self._settings.job_seconds:
-            return
-        limit = f"{self._settings.job_seconds:g} s"
-        for job in jobs:
-            queue.fail(
-                self._database, self._worker_id, job, f"This took longer than {limit}, the limit for one question."
-            )
-        log.error("over the time limit", jobs=[job.id for job in jobs], limit=limit)
-        queue.set_worker(self._database, self._worker_id, state="ended", message="over the time limit")
-        os._exit(GAVE_UP)

@@ -92,7 +92,8 @@ def web_process(settings: Settings) -> Iterator[WebProcess]:
     command = [sys.executable, "-m", "backend.cli", "serve", "--no-worker"]
     command += ["--host", settings.host, "--port", str(port)]
     command += ["--home", str(settings.home.absolute()), "--parent-pipe", str(reading)]
-    process = subprocess.Popen(command, pass_fds=[reading], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    quiet = {"PROPONENT_LOG_LEVEL": os.environ.get("PROPONENT_LOG_LEVEL", "WARNING")}  # the terminal shows progress
+    process = subprocess.Popen(command, pass_fds=[reading], env={**os.environ, **quiet, "OMP_NUM_THREADS": "1"})
     os.close(reading)
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
     web = WebProcess(f"http://{shown}:{port}/", process)

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from backend.catalogue import models as m
 from backend.catalogue.database import read_session, write_session
 from backend.core.files import write_json
+from backend.core.text import search_words
 from backend.core.tokenizer import TextTokenizer, Tokenization
 from backend.jobs import queue
 from backend.jobs.queue import Claimed
@@ -142,7 +143,7 @@ def answer(session: Session, run_id: str, prompt: str, completion: str, task: st
             prompt=prompt,
             completion=completion,
             aliases={},
-            search_text=f"{prompt} {completion}".lower(),
+            search_text=" ".join(search_words(f"{prompt} {completion}")),
             asked=True,
         )
         session.add(asked)

@@ -1,21 +1,16 @@
-"""Following a question: its page in every state, the stream of events, taking it back, and one's own list."""
+"""Following a question: its page in every state, its completions, taking it back, and one's own list."""
 
 from __future__ import annotations
 
 import html
-import http.client
 import re
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, text, update
 from starlette.testclient import TestClient
 
-from app.ask import streams
 from app.main import create_app
 from backend.catalogue import models as m
 from backend.catalogue.database import open_catalogue, write_session
@@ -23,7 +18,6 @@ from backend.jobs import queue
 from tests.app.addresses import TRACKSTAR
 from tests.app.example_catalogue import fill, settings_for
 from tests.app.fake_worker import FakeWorker, add_tokenizer
-from tests.browser.conftest import serving
 
 PERU = {"prompt": "The capital of Peru is", "completion": " Lima", "method": ["trackstar", "bm25"]}
 BOTH = f"{TRACKSTAR}+bm25-abc000000001"
@@ -230,120 +224,6 @@ def test_nothing_can_be_chosen(asking: TestClient, ask_engine: Engine, monkeypat
     assert refused.status_code == 422
 
 
-# --- events
-
-
-@contextmanager
-def stream(address: str, url: str) -> Iterator[http.client.HTTPResponse]:
-    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=20)
-    connection.request("GET", f"{url}/events", headers={"accept": "text/event-stream"})
-    try:
-        yield connection.getresponse()
-    finally:
-        connection.close()
-
-
-def event(response: http.client.HTTPResponse) -> str:
-    """The next event, or comment."""
-    lines = []
-    while line := response.readline().decode().rstrip("\n"):
-        lines.append(line)
-    return "\n".join(lines)
-
-
-@pytest.fixture
-def served(ask_home: Path, ask_engine: Engine) -> Iterator[str]:
-    with serving(ask_home) as address:
-        yield address
-
-
-def until(true: Any) -> None:
-    deadline = time.monotonic() + 10
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert true()
-
-
-def test_events_tell_what_changes(asking: TestClient, ask_engine: Engine, served: str) -> None:
-    url = ask(asking, method="bm25")
-    with stream(served, url) as response:
-        assert response.status == 200
-        assert response.getheader("content-type", "").startswith("text/event-stream")
-        assert "waiting, next in line" in event(response)
-        worker = FakeWorker(ask_engine)
-        assert "No worker is running" not in event(response)
-        jobs = worker.claim()
-        assert "being answered" in event(response)
-        worker.at(jobs, "scan", 0.5)
-        assert 'value="0.500"' in event(response)
-        worker.finish(jobs[0])
-        assert "data-arrive" in event(response)
-        assert event(response) == "event: done\ndata: done"
-        assert response.read() == b""
-
-
-def test_events_of_what_has_ended(asking: TestClient, ask_engine: Engine) -> None:
-    url = ask(asking)
-    FakeWorker(ask_engine).work()
-    answer = asking.get(f"{url}/events")
-    assert answer.status_code == 200
-    assert "See the passages" in answer.text
-    assert answer.text.endswith("event: done\ndata: done\n\n")
-
-
-def test_a_stream_says_that_it_is_there(asking: TestClient, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "ALIVE_SECONDS", 0.1)
-    with stream(served, ask(asking)) as response:
-        event(response)
-        assert event(response) == ": still here"
-
-
-def test_a_stream_gives_up(asking: TestClient, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "LONGEST_SECONDS", 0.5)
-    with stream(served, ask(asking)) as response:
-        assert "event: done" not in response.read().decode()
-
-
-def test_no_session_is_held_between_two_looks(asking: TestClient, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    held: list[int] = []
-    read_page = streams.read_page
-
-    def counted(session: Any, ask_id: str) -> Any:
-        held.append(1)
-        found = read_page(session, ask_id)
-        held.append(-1)
-        return found
-
-    monkeypatch.setattr(streams, "read_page", counted)
-    with stream(served, ask(asking)) as response:
-        event(response)
-        time.sleep(0.6)
-        assert sum(held) == 0
-        assert held.count(1) <= 4, "it looks again only where something was written, or a second has passed"
-
-
-def test_a_client_that_leaves_is_noticed(asking: TestClient, served: str) -> None:
-    url = ask(asking)
-    with stream(served, url) as response:
-        event(response)
-        assert streams.OPEN_STREAMS.count("127.0.0.1") == 1
-    until(lambda: streams.OPEN_STREAMS.count("127.0.0.1") == 0)
-
-
-def test_so_many_streams_and_no_more(asking: TestClient, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "MOST_STREAMS", 2)
-    url = ask(asking)
-    with stream(served, url) as first, stream(served, url) as second:
-        event(first)
-        event(second)
-        with stream(served, url) as third:
-            assert third.status == 429
-            assert third.getheader("retry-after") == "5"
-    until(lambda: streams.OPEN_STREAMS.count("127.0.0.1") == 0)
-    with stream(served, url) as fourth:
-        assert fourth.status == 200
-
-
 # --- over PostgreSQL
 
 
@@ -353,6 +233,9 @@ def test_the_whole_way_over_postgresql(postgres_url: str, tmp_path: Path) -> Non
     engine = open_catalogue(settings)
     m.Base.metadata.create_all(engine)
     fill(engine, methods=("trackstar", "bm25"))
+    with write_session(engine) as session:  # its rows brought their own keys
+        for table in ("prompts", "rankings"):
+            session.execute(text(f"SELECT setval('{table}_pk_seq', 1000000)"))
     add_tokenizer(tmp_path)
     with TestClient(create_app(settings), follow_redirects=False) as client:
         url = ask(client)
@@ -367,10 +250,13 @@ def test_the_whole_way_over_postgresql(postgres_url: str, tmp_path: Path) -> Non
         assert client.get(f"{patched}/events").text.endswith("event: done\ndata: done\n\n")
         assert "Mean of this list" in client.get(client.get(patched).headers["location"]).text
         assert client.get("/questions").text.count('class="row-link"') == 2
-        for text in ("a\0b", "\0", "", "💧"):
-            assert client.post("/ask", data={**PERU, "prompt": text, "query_set": text}).status_code == 422
-            assert client.post("/ask", data={**PERU, "method": text, "task": text}).status_code == 422
-            assert client.post(f"/questions/{slug}/tail-patch", data={"run": text}).status_code == 422
+        wordless = ask(client, prompt="💧", completion=" 💧")
+        FakeWorker(engine).work()
+        assert client.get(client.get(wordless).headers["location"]).status_code == 200
+        for bad in ("a\0b", "\0", "", "💧"):
+            assert client.post("/ask", data={**PERU, "prompt": bad, "query_set": bad}).status_code == 422
+            assert client.post("/ask", data={**PERU, "method": bad, "task": bad}).status_code == 422
+            assert client.post(f"/questions/{slug}/tail-patch", data={"run": bad}).status_code == 422
         for name in ("%00", "%ED%A0%80", "💧"):
             assert client.get(f"/jobs/{name}").status_code == 404
             assert client.post(f"/jobs/{name}/cancel").status_code == 404
