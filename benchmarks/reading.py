@@ -1,7 +1,8 @@
 """How long readers wait for pages while a worker scores questions on the same machine.
 
 Serves a home as `proponent serve` does, with its worker, and asks for pages at a fixed rate, whatever the answers take
-(an open loop), first on an idle server and then while new questions are put in all the time. Prints one JSON object:
+(an open loop), after five seconds of warming up, first on an idle server and then while new questions are put in all the
+time. Some pages are asked for often and most seldom, so both measurements meet kept pages and first visits. Prints one JSON object:
 median and 95th percentile of both, and how many questions were answered meanwhile. Without ``--home`` a stand-in for
 the demonstration is made first.
 """
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ from backend.jobs.subjects import subjects
 from backend.settings import Settings
 
 CONNECTIONS = 16
+WARM_UP_SECONDS = 5.0
 WAITING = 16
 """Questions that are kept in the queue."""
 
@@ -76,9 +79,10 @@ def measure(database: Database, settings: Settings, rate: float, seconds: float)
     asking = threading.Thread(target=keep_asking, args=(database, stopping))
     try:
         wait_for_worker(database)
+        read(port, paths, rate, WARM_UP_SECONDS)
         idle = read(port, paths, rate, seconds)
         asking.start()
-        time.sleep(5)  # until the run is loaded
+        time.sleep(1)
         before, started = answered(database), time.monotonic()
         scoring = read(port, paths, rate, seconds)
         per_second = (answered(database) - before) / (time.monotonic() - started)
@@ -98,21 +102,22 @@ def measure(database: Database, settings: Settings, rate: float, seconds: float)
     }
 
 
-def pages(database: Database) -> list[str]:
+def pages(database: Database) -> Iterator[str]:
     """Prompts, passages and lists as readers ask for them: some often, most seldom (Zipf's law), in any order."""
     with read_session(database) as session:
         slugs = session.scalars(select(Prompt.slug).where(Prompt.asked.is_(False))).all()
         passages = session.scalars(select(Passage.passage_id).limit(2000)).all()
     drawn = random.Random(0)
-    found = [f"/prompts/{slug}" for slug in slugs] + [f"/passages/{passage}" for passage in drawn.sample(passages, 400)]
+    found = [f"/prompts/{slug}" for slug in slugs]
+    found += [f"/passages/{passage}" for passage in drawn.sample(passages, min(400, len(passages)))]
     drawn.shuffle(found)
     found[5:5] = ["/prompts?task=facts&sort=best-traced", "/prompts?q=capital", "/ask"]
     found[:0] = ["/", "/prompts"]
     weights = [1 / place for place in range(1, len(found) + 1)]
-    return drawn.choices(found, weights, k=20_000)
+    return iter(drawn.choices(found, weights, k=100_000))
 
 
-def read(port: int, paths: list[str], rate: float, seconds: float) -> list[float]:
+def read(port: int, paths: Iterator[str], rate: float, seconds: float) -> list[float]:
     """Seconds of each request from the moment that it was due."""
     due: queue.Queue[tuple[float, str] | None] = queue.Queue()
     taken: list[float] = []
@@ -132,7 +137,7 @@ def read(port: int, paths: list[str], rate: float, seconds: float) -> list[float
     threads = [threading.Thread(target=reader) for _ in range(CONNECTIONS)]
     start = time.monotonic() + 0.2
     for number in range(int(rate * seconds)):
-        due.put((start + number / rate, paths[number % len(paths)]))
+        due.put((start + number / rate, next(paths)))
     for _ in threads:
         due.put(None)
     for thread in threads:
@@ -158,11 +163,11 @@ def keep_asking(database: Database, stopping: threading.Event) -> None:
 
 
 def wait_for_worker(database: Database) -> None:
-    """Wait until the server's worker is there."""
+    """Wait until the server's worker is there and has loaded its run."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         with read_session(database) as session:
-            if live_workers(session):
+            if any(worker.state == "idle" for worker in live_workers(session)):
                 return
         time.sleep(0.2)
     raise SystemExit("no worker came")

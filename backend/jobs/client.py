@@ -9,23 +9,20 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from statistics import median
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, text, update
+from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from backend.catalogue.models import Ask, AskedJob, Job, Prompt, Ranking, Run
 from backend.core.errors import UserError
+from backend.jobs.line import Line, UsualTimes, seconds_left
 from backend.jobs.records import OPEN, JobRequest, asked_slug
 from backend.jobs.subjects import answering_set
 
 BELL = "proponent_jobs"
 """Channel on which PostgreSQL tells workers of a new job."""
-
-PAST_RUNS = 20
-"""Finished jobs whose median says how long one will take."""
 
 
 class QueueFull(UserError):
@@ -234,14 +231,6 @@ def queue_depth(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Job).where(Job.state == "queued")) or 0
 
 
-def queue_order() -> list[ColumnElement[Any]]:
-    """What the queue is ordered by: urgency, then everybody's first job before anybody's second, then age."""
-    turn = func.row_number().over(
-        partition_by=func.coalesce(Job.asked_by, Job.id), order_by=(Job.priority, Job.queued_at, Job.id)
-    )
-    return [Job.priority.expression, turn, Job.queued_at.expression, Job.id.expression]
-
-
 def _put(
     session: Session, request: JobRequest, known: Job | None, prompt_pk: int | None, turn_of: str | None, at: datetime
 ) -> None:
@@ -330,12 +319,8 @@ def _jobs() -> Select[*tuple[Any, ...]]:
 
 
 def _job_views(session: Session, rows: Sequence[Any]) -> dict[str, JobView]:
-    places: dict[str, int] = {}
-    if any(job.state == "queued" for job, _, _ in rows):
-        order = session.scalars(select(Job.id).where(Job.state == "queued").order_by(*queue_order()))
-        places = {job_id: place for place, job_id in enumerate(order, 1)}
-    usual = {(job.kind, job.run_id): None for job, _, _ in rows if job.state in OPEN}
-    seconds = {key: _usual_seconds(session, *key) for key in usual}
+    line = Line(session) if any(job.state == "queued" for job, _, _ in rows) else None
+    usual = UsualTimes(session)
     return {
         job.id: JobView(
             id=job.id,
@@ -347,8 +332,8 @@ def _job_views(session: Session, rows: Sequence[Any]) -> dict[str, JobView]:
             state=job.state,
             stage=job.stage,
             progress=job.progress,
-            position=places.get(job.id),
-            seconds_left=_seconds_left(job, seconds.get((job.kind, job.run_id)), places.get(job.id, 0)),
+            position=line.position(job.id) if line is not None else None,
+            seconds_left=seconds_left(job, line, usual),
             error=job.error,
             result=job.result,
             slug=slug,
@@ -358,24 +343,3 @@ def _job_views(session: Session, rows: Sequence[Any]) -> dict[str, JobView]:
         )
         for job, method, slug in rows
     }
-
-
-def _usual_seconds(session: Session, kind: str, run_id: str | None) -> float | None:
-    """The median of the last jobs of a kind and run."""
-    statement = (
-        select(Job.started_at, Job.finished_at)
-        .where(Job.kind == kind, Job.run_id == run_id, Job.state == "done", Job.started_at.is_not(None))
-        .order_by(Job.finished_at.desc())
-        .limit(PAST_RUNS)
-    )
-    rows = session.execute(statement)
-    past = [(finished - began).total_seconds() for began, finished in rows if finished and began]
-    return median(past) if past else None
-
-
-def _seconds_left(job: Job, usual: float | None, place: int) -> float | None:
-    if usual is None or job.state not in OPEN:
-        return None
-    if job.started_at is not None and job.state == "running":
-        return max(0.0, usual - (datetime.now(UTC) - job.started_at).total_seconds())
-    return usual * place

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from backend.catalogue.database import write_session
 from backend.catalogue.models import Job, Worker
 from backend.catalogue.processes import is_gone
-from backend.jobs.client import queue_order
+from backend.jobs.line import queue_order
 
 LEASE = timedelta(seconds=30)
 MOST_ATTEMPTS = 3
