@@ -1,10 +1,10 @@
 """How long readers wait for pages while a worker scores questions on the same machine.
 
 Serves a home as `proponent serve` does, with its worker, and asks for pages at a fixed rate, whatever the answers take
-(an open loop), after five seconds of warming up, first on an idle server and then while new questions are put in all the
-time. Some pages are asked for often and most seldom, so both measurements meet kept pages and first visits. Prints one JSON object:
-median and 95th percentile of both, and how many questions were answered meanwhile. Without ``--home`` a stand-in for
-the demonstration is made first.
+(an open loop): after five seconds of warming up first on an idle server, then while new questions are put in all the
+time. Some pages are asked for often and most seldom, so both measurements meet kept pages and first visits. Prints one
+JSON object: median and 95th percentile of both, and how many questions were answered meanwhile. Without ``--home`` a
+stand-in for the demonstration is made first.
 """
 
 from __future__ import annotations
