@@ -98,9 +98,9 @@ def measure(engine: Engine, run: LoadedRun, queries: Sequence[Query]) -> dict[st
         seconds = {
             "forward_backward": timed(lambda query=query: forward_backward(run, query)),
             "scan": timed(lambda scorer=scorer: run.scan.scores(scorer.vectors)),
-            "question": timed(lambda query=query: engine.answer(run, [query], lambda stage, share: None)),
+            "question": timed(lambda query=query: engine.answer(run, [query], lambda stage, share, which: None)),
         }
-        answer = engine.answer(run, [query], lambda stage, share: None)[0]
+        answer = engine.answer(run, [query], lambda stage, share, which: None)[0]
         if number >= WARM_UP:
             for name, value in seconds.items():
                 taken[name].append(value)

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from fastapi import Request
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -15,7 +15,7 @@ from app.api.parameters import QuestionListParameters
 from app.api.schemas.questions import QuestionRequest
 from app.ask.asking import Question, complaints, find_subject, submit
 from app.ask.readers import reader_of
-from app.http.clients import turn_of
+from app.http.clients import address_turn, client_of
 from app.http.database import Catalogue
 from app.http.errors import FieldError, Problem, not_found
 from app.http.formats import address
@@ -45,7 +45,7 @@ def idempotency_key(request: Request) -> str | None:
             "A header of this request cannot be used.",
             (FieldError("Idempotency-Key", message),),
         )
-    return hashlib.sha256(f"{turn_of(request)}\n{key}".encode()).hexdigest()
+    return hashlib.sha256(f"{client_of(request)}\n{key}".encode()).hexdigest()
 
 
 def ask(request: Request, asked: QuestionRequest, key: str | None) -> tuple[dict[str, Any], bool]:
@@ -101,7 +101,7 @@ def _submit(
             question.requests,
             parameters,
             reader=None if reader is None else reader.hash,
-            turn_of=turn_of(request),
+            address=address_turn(request),
             idempotency_key=key,
         )
 
@@ -163,12 +163,11 @@ def _ranking(session: Session, job: JobView) -> dict[str, Any]:
 
 
 def _page_of(session: Session, job_id: str, reader: str | None) -> str:
-    """The page of the newest ask for a job that is the reader's own or nobody's, else the question's own address.
+    """The page of the reader's own newest ask for a job, else the question's own address.
 
     Whoever has the address of an ask may cancel it, and anybody can work out the id of a question.
     """
     statement = select(Ask.id).join(AskedJob, AskedJob.ask_id == Ask.id).where(AskedJob.job_id == job_id)
-    theirs = Ask.reader.is_(None) if reader is None else or_(Ask.reader == reader, Ask.reader.is_(None))
-    order = (Ask.reader.is_(None), Ask.created_at.desc(), Ask.id)
-    found = session.scalar(statement.where(theirs).order_by(*order).limit(1))
+    own = statement.where(Ask.reader == reader).order_by(Ask.created_at.desc(), Ask.id).limit(1)
+    found = None if reader is None else session.scalar(own)
     return f"/api/v1/questions/{job_id}" if found is None else f"/jobs/{found}"

@@ -247,8 +247,8 @@ def get_question(
     if found is None:
         raise not_found("There is no question of this id here.")
     answer, is_open = found
-    if is_open:
-        response.headers["Cache-Control"] = "no-store"
+    response.headers["Cache-Control"] = "no-store" if is_open else "private, no-cache"
+    response.headers["Vary"] = "Cookie"
     return answer
 
 

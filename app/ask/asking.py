@@ -13,7 +13,7 @@ from app.http.errors import FieldError, Problem
 from backend.core.artifacts import Home
 from backend.core.records import TASKS
 from backend.jobs.checking import text_complaints, token_complaints
-from backend.jobs.client import Asked, IdempotencyConflict, QueueFull, ask
+from backend.jobs.client import Asked, IdempotencyConflict, QueueFull, ask, has_asked
 from backend.jobs.records import JobRequest, complete_request, rank_request
 from backend.jobs.subjects import Subject, subjects
 from backend.settings import Settings
@@ -99,12 +99,18 @@ def submit(
     parameters: Mapping[str, Any],
     *,
     reader: str | None,
-    turn_of: str | None,
+    address: str,
     idempotency_key: str | None = None,
 ) -> Asked:
-    """Ask; raises a Problem where the queue is full (503) or an idempotency key came with another question (422)."""
+    """Ask; raises a Problem where the queue is full (503) or an idempotency key came with another question (422).
+
+    The queue counts a question for its reader if they have asked before, else for their address: whoever throws their
+    cookie away gains no turn by it.
+    """
     try:
         with catalogue.write(shown=False) as session:
+            known = reader is not None and has_asked(session, reader)
+            turn_of = f"reader:{reader}" if known else address
             return ask(
                 session,
                 requests,

@@ -10,6 +10,7 @@ from app.ask.asking import require_asking, submit
 from app.ask.forms import Form, readable
 from app.ask.readers import reader_or_new, remember
 from app.ask.streams import NO_STORE, QUESTIONS
+from app.http.clients import address_turn
 from app.http.database import ReadSession
 from app.http.errors import FieldError, Problem, not_found
 from app.http.limits import asking_limit
@@ -39,7 +40,7 @@ def measure_tail_patch(request: Request, session: ReadSession, slug: str, form: 
     }
     wanted = [tail_patch_request(form.one("run"), model_id, slug)]
     catalogue = request.app.state.catalogue
-    asked = submit(catalogue, settings, wanted, parameters, reader=reader.hash, turn_of=reader.turn)
+    asked = submit(catalogue, settings, wanted, parameters, reader=reader.hash, address=address_turn(request))
     log_ask(asked.ask_id, asked.job_ids, asked.new)
     response = RedirectResponse(f"/jobs/{asked.ask_id}", 303, headers=NO_STORE)
     remember(request, response, reader)

@@ -16,6 +16,7 @@ from app.ask.patch_routes import router as patches
 from app.ask.readers import reader_or_new, remember
 from app.ask.streams import NO_STORE
 from app.ask.views import MIXING_TASKS, AskPage, build_form, tokens_of
+from app.http.clients import address_turn
 from app.http.database import ReadSession
 from app.http.errors import FieldError, Problem
 from app.http.formats import wants_json
@@ -72,7 +73,7 @@ def _asked(request: Request, typed: Typed, question: Question) -> Response:
         parameters["samples"] = int(typed.samples)
         requests = question.completions(int(typed.samples))
     catalogue, settings = request.app.state.catalogue, request.app.state.settings
-    asked = submit(catalogue, settings, requests, parameters, reader=reader.hash, turn_of=reader.turn)
+    asked = submit(catalogue, settings, requests, parameters, reader=reader.hash, address=address_turn(request))
     log_ask(asked.ask_id, asked.job_ids, asked.new)
     response = RedirectResponse(f"/jobs/{asked.ask_id}", 303, headers=NO_STORE)
     remember(request, response, reader)

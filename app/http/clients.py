@@ -35,9 +35,12 @@ def _network(host: str) -> str:
     return str(address)
 
 
-def turn_of(request: Request) -> str:
-    """Whom the queue counts a question for: the reader, or the address of a client without the reader's cookie."""
-    reader = reader_of(request)
-    if reader is not None:
-        return reader.turn
+def address_turn(request: Request) -> str:
+    """Whom the queue counts a question of an unknown reader for: a hash of the address."""
     return f"address:{hashlib.sha256(network_of(request.scope).encode()).hexdigest()[:16]}"
+
+
+def client_of(request: Request) -> str:
+    """Whose keys a request's Idempotency-Key is among: the reader's, or those of the address without the cookie."""
+    reader = reader_of(request)
+    return reader.turn if reader is not None else address_turn(request)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -19,6 +19,7 @@ from sqlalchemy.schema import CreateTable
 
 from app.http.errors import Problem, not_found
 from backend.catalogue.database import (
+    CatalogueError,
     clear_errors,
     content_version,
     open_catalogue,
@@ -30,8 +31,11 @@ from backend.catalogue.models import Base
 from backend.catalogue.search import SQLITE_INDEX
 from backend.settings import Settings
 
-WRITE_BUSY_MILLISECONDS = 10_000
+WRITE_BUSY_MILLISECONDS = 5_000
 """How long a request waits for another process's write."""
+
+WRITERS, WRITER_SECONDS = 4, 2.0
+"""Requests that write at a time, and how long another one waits for its turn."""
 
 
 class Catalogue:
@@ -51,6 +55,7 @@ class Catalogue:
         self._content: tuple[object | None, object | None] = None, None
         self._watcher: Any = None
         self._lock = Lock()
+        self._writers = BoundedSemaphore(WRITERS)
 
     @property
     def found(self) -> bool:
@@ -88,7 +93,18 @@ class Catalogue:
                 "This installation holds no corpus and no model yet; `proponent demo` makes them.",
                 headers={"Retry-After": "60"},
             )
-        return write_session(self._engine, WRITE_BUSY_MILLISECONDS, shown=shown)
+        return self._write(self._engine, shown)
+
+    @contextmanager
+    def _write(self, engine: Engine, shown: bool) -> Iterator[Session]:
+        """Few requests write at a time: where another process holds the lock, the others go on reading meanwhile."""
+        if not self._writers.acquire(timeout=WRITER_SECONDS):
+            raise CatalogueError("Too many requests wait to write to the catalogue.", "Try again in a moment.")
+        try:
+            with write_session(engine, WRITE_BUSY_MILLISECONDS, shown=shown) as session:
+                yield session
+        finally:
+            self._writers.release()
 
     async def generation(self) -> object | None:
         """A value that is another one after every write to the catalogue, by any process; None without one.

@@ -11,11 +11,11 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from app.http.formats import wants_json
-from app.http.logs import log, route_of, visit_of
+from app.http.logs import CLIENT_LEFT, log, route_of, visit_of
 from app.http.rendering import render
 from backend.catalogue.database import CatalogueError
 
@@ -114,6 +114,10 @@ def add_error_handlers(app: FastAPI) -> None:
             headers={"Retry-After": "5"},
         )
         return problem_response(request, problem)
+
+    @app.exception_handler(ClientDisconnect)
+    def on_leaving(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_LEFT)  # nobody reads it; the log does
 
     @app.exception_handler(Exception)
     def on_bug(request: Request, error: Exception) -> Response:

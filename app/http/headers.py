@@ -71,9 +71,18 @@ class HeadAsGet:
             await self.app(scope, receive, send)
             return
 
-        async def send_without_body(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                message = {**message, "body": b""}
-            await send(message)
+        ended = False
 
-        await self.app({**scope, "method": "GET"}, receive, send_without_body)
+        async def send_without_body(message: Message) -> None:
+            nonlocal ended
+            if message["type"] == "http.response.start":
+                await send(message)
+            elif not ended:
+                ended = True
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        async def receive_until_ended() -> Message:
+            """A stream that would go on for long hears that nobody listens."""
+            return {"type": "http.disconnect"} if ended else await receive()
+
+        await self.app({**scope, "method": "GET"}, receive_until_ended, send_without_body)

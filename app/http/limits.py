@@ -6,6 +6,7 @@ last 60 seconds counts (a sliding window), so a client that stays below its limi
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from math import floor
@@ -16,10 +17,11 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.ask.readers import reader_of
 from app.http.clients import network_of
+from app.http.csrf import SAFE_METHODS
 from app.http.errors import Problem, problem_response
 
 WINDOW = 60
@@ -27,6 +29,8 @@ MOST_COUNTS = 40_000
 """Counts that are kept, two a client; beyond, those that were not raised for the longest time go (about 10 MB)."""
 
 UNCOUNTED = "/static/"
+BODY_SECONDS = 20.0
+"""How long a body may take to come."""
 
 
 class BoundedCounts(MemoryStorage):
@@ -122,14 +126,15 @@ class ReadLimit:
 
 
 class BodyLimit:
-    """ASGI wrapper that refuses a body that says itself that it is too long, before anything reads it.
+    """ASGI wrapper that refuses a body that says itself that it is too long, before anything reads it, and one that
+    takes too long to come.
 
-    One that does not say so is refused by FastAPI, when it has read so much.
+    One that does not say how long it is is refused by FastAPI, when it has read so much.
     """
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, most: int, seconds: float = BODY_SECONDS) -> None:
         self.app = app
-        self._most = most
+        self._most, self._seconds = most, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         length = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
@@ -138,4 +143,22 @@ class BodyLimit:
             response = problem_response(Request(scope), Problem(413, "Too much", detail))
             await response(scope, receive, send)
             return
-        await self.app(scope, receive, send)
+        if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
+            await self.app(scope, receive, send)
+            return
+        ends = time.monotonic() + self._seconds
+        whole = False
+
+        async def receive_in_time() -> Message:
+            nonlocal whole
+            if whole:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, ends - time.monotonic()))
+            except TimeoutError:
+                detail = f"The body did not come within {self._seconds:g} s."
+                raise Problem(408, "Too slow", detail, headers={"Connection": "close"}) from None
+            whole = message["type"] != "http.request" or not message.get("more_body", False)
+            return message
+
+        await self.app(scope, receive_in_time, send)

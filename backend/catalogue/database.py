@@ -22,6 +22,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from backend.core.errors import UserError
@@ -169,6 +170,8 @@ def clear_errors(engine: Engine) -> Iterator[None]:
     """Turn what a user can mend (busy, full, unreachable, not a database) into a CatalogueError."""
     try:
         yield
+    except PoolTimeout as error:
+        raise CatalogueError("Too many are reading the catalogue at once.", "Try again in a moment.") from error
     except DatabaseError as error:
         reason = str(error.orig)
         found = next((pair for part, pair in _REMEDIES.items() if part in reason), None)

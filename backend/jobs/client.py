@@ -133,7 +133,7 @@ def ask(
                 )
             return Asked(known.id, _job_ids(session, known.id), new=False)
     moment = datetime.now(UTC)
-    jobs = {row.id: row for row in session.scalars(select(Job).where(Job.id.in_([r.key for r in requests])))}
+    jobs = _locked_jobs(session, [request.key for request in requests])
     waiting = [r for r in requests if r.key not in jobs or jobs[r.key].state in ("failed", "cancelled")]
     answered = {r.key: _answered(session, r) for r in waiting}
     queued = sum(prompt_pk is None for prompt_pk in answered.values())
@@ -168,13 +168,8 @@ def cancel(session: Session, ask_id: str) -> bool:
     asked = session.get(Ask, ask_id)
     if asked is None or asked.cancelled_at is not None:
         return False
-    open_jobs = set(
-        session.scalars(
-            select(Job.id)
-            .join(AskedJob, AskedJob.job_id == Job.id)
-            .where(AskedJob.ask_id == ask_id, Job.state.in_(OPEN))
-        )
-    )
+    jobs = _locked_jobs(session, _job_ids(session, ask_id))
+    open_jobs = {job.id for job in jobs.values() if job.state in OPEN}
     if not open_jobs:
         return False
     moment = datetime.now(UTC)
@@ -194,6 +189,11 @@ def cancel(session: Session, ask_id: str) -> bool:
         .execution_options(synchronize_session=False)
     )
     return True
+
+
+def has_asked(session: Session, reader: str) -> bool:
+    """Whether a reader has asked before."""
+    return session.scalar(select(Ask.id).where(Ask.reader == reader).limit(1)) is not None
 
 
 def find_ask(session: Session, ask_id: str) -> AskView | None:
@@ -218,12 +218,6 @@ def find_jobs(session: Session, job_ids: Sequence[str]) -> list[JobView]:
     """The named jobs that there are, in this order."""
     found = _job_views(session, session.execute(_jobs().where(Job.id.in_(job_ids))).all())
     return [found[job_id] for job_id in job_ids if job_id in found]
-
-
-def newest_ask_of(session: Session, job_id: str) -> str | None:
-    """The last ask that waits for a job."""
-    statement = select(Ask.id).join(AskedJob, AskedJob.ask_id == Ask.id).where(AskedJob.job_id == job_id)
-    return session.scalar(statement.order_by(Ask.created_at.desc()).limit(1))
 
 
 def queue_depth(session: Session) -> int:
@@ -281,6 +275,12 @@ def _answered(session: Session, request: JobRequest) -> int | None:
     slug = asked_slug(query_set_id, given["prompt"], given["completion"], given["task"])
     statement = select(Prompt.pk).join(Ranking, Ranking.prompt_pk == Prompt.pk)
     return session.scalar(statement.where(Prompt.slug == slug, Ranking.run_id == request.run_id))
+
+
+def _locked_jobs(session: Session, job_ids: Sequence[str]) -> dict[str, Job]:
+    """The jobs that there are, held until the transaction ends: nobody asks for them or cancels them meanwhile."""
+    statement = select(Job).where(Job.id.in_(job_ids)).order_by(Job.id).with_for_update()
+    return {row.id: row for row in session.scalars(statement.execution_options(populate_existing=True))}
 
 
 def _job_ids(session: Session, ask_id: str) -> list[str]:

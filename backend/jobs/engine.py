@@ -44,8 +44,8 @@ PROPONENTS, OPPONENTS = 100, 20
 MOST_NEW_TOKENS = 40
 
 T = TypeVar("T")
-OnStage = Callable[[str, float], None]
-"""(stage, share of it that is done)."""
+OnStage = Callable[[str, float, int | None], None]
+"""(stage, share of it that is done, which question it is about; None: all of the batch)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +180,12 @@ class Engine:
         """The ranking of each question, or why there is none for it."""
         asked: list[_Asked | UserError] = []
         for done, query in enumerate(queries):
-            on_stage("gradient", done / len(queries))
+            on_stage("gradient", done / len(queries), done)
             try:
                 asked.append(self._ask(run, query))
             except UserError as error:
                 asked.append(error)
-        on_stage("scan", 0.0)
+        on_stage("scan", 0.0, None)
         ready = [one for one in asked if isinstance(one, _Asked)]
         started = time.perf_counter()
         rows = iter(self._scores(run, [one.scorer for one in ready], on_stage) if ready else ())
@@ -210,7 +210,7 @@ class Engine:
         def scan_of(store: GradientStore, row_set: str) -> Int8Scan:
             return run.scan or open_scan(store, row_set, self.device)
 
-        rows = approximate_scores(scorers, scan_of, lambda done, total: on_stage("scan", done / total))
+        rows = approximate_scores(scorers, scan_of, lambda done, total: on_stage("scan", done / total, None))
         if run.scan is not None and run.scan.last is not None:
             self._scanned = self._scanned[0] + run.scan.last.bytes, self._scanned[1] + run.scan.last.seconds
         return rows
@@ -248,7 +248,7 @@ class Engine:
 
     def first_passage(self, run: LoadedRun, query: Query) -> Passage | None:
         """The first proponent of a question in a run that looks at no model (BM25); None if there is none."""
-        answer = self.answer(run, [query], lambda stage, share: None)[0]
+        answer = self.answer(run, [query], lambda stage, share, which: None)[0]
         if isinstance(answer, UserError) or not len(answer.ranking.proponents):
             return None
         return run.passages[int(answer.ranking.proponents[0])]

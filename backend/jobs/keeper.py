@@ -38,24 +38,32 @@ class Keeper(threading.Thread):
         self._settings, self._database, self._worker_id, self._numbers = settings, database, worker_id, numbers
         self._halt = threading.Event()
         self._lock = threading.Lock()
+        self.state = "loading"
+        """What the worker is at, as its row says."""
         self._jobs: dict[str, Claimed] = {}
+        self._at: tuple[tuple[str, ...], str] = (), ""
+        self._share = 0.0
         self._since = 0.0
-        self._stage: tuple[tuple[str, ...], str, float] | None = None
-        self._shown: tuple[tuple[str, ...], str, float] | None = None
+        self._shown: tuple[tuple[tuple[str, ...], str], float] | None = None
 
     def took(self, jobs: Sequence[Claimed]) -> None:
         """These jobs are in hand."""
         with self._lock:
             self._jobs, self._since = {job.id: job for job in jobs}, time.monotonic()
+            self._at = tuple(self._jobs), ""
 
     def released(self) -> None:
         """No job is in hand."""
         with self._lock:
-            self._jobs, self._stage = {}, None
+            self._jobs, self._at = {}, ((), "")
 
     def at(self, job_ids: Sequence[str], stage: str, share: float) -> None:
-        """Where jobs are; shown now and then, so that it costs the work nothing."""
-        self._stage = tuple(job_ids), stage, share
+        """Where jobs are; shown now and then, so that it costs the work nothing. Another stage has time of its own."""
+        here = tuple(job_ids), stage
+        with self._lock:
+            if here != self._at:
+                self._at, self._since = here, time.monotonic()
+            self._share = share
 
     def stop(self) -> None:
         """End the thread."""
@@ -76,32 +84,35 @@ class Keeper(threading.Thread):
                 log.warning("the catalogue could not be written", reason=str(error))
 
     def _show_progress(self) -> None:
-        stage = self._stage
-        if stage is not None and stage != self._shown:
-            queue.set_stage(self._database, self._worker_id, *stage)
-            self._shown = stage
+        with self._lock:
+            here, share = self._at, self._share
+        if here[1] and (here, share) != self._shown:
+            queue.set_stage(self._database, self._worker_id, *here, share)
+            self._shown = here, share
 
     def _beat(self) -> None:
         with self._lock:
-            held = set(self._jobs)
+            held = bool(self._jobs)
         if held:
             queue.renew(self._database, self._worker_id)
-        state = "working" if held else None
-        values = {} if state is None else {"state": state}
-        queue.set_worker(self._database, self._worker_id, **values, **self._numbers())
+        state = "working" if held else self.state
+        queue.set_worker(self._database, self._worker_id, state=state, **self._numbers())
         queue.put_back_abandoned(self._database)
 
     def _check_time(self) -> None:
-        """Fail what takes too long; the main thread cannot be interrupted in a computation, so the process ends."""
+        """Fail the questions whose step takes too long; a step of several has as many times as long.
+
+        A computation cannot be interrupted, so the process ends; the questions beside it are handed back.
+        """
         with self._lock:
-            jobs, since = list(self._jobs.values()), self._since
-        if not jobs or time.monotonic() - since < self._settings.job_seconds:
+            (ids, _), since = self._at, self._since
+            jobs = [self._jobs[job_id] for job_id in ids if job_id in self._jobs]
+        if not jobs or time.monotonic() - since < self._settings.job_seconds * len(jobs):
             return
-        limit = f"{self._settings.job_seconds:g} s"
-        for job in jobs:
-            queue.fail(
-                self._database, self._worker_id, job, f"This took longer than {limit}, the limit for one question."
-            )
-        log.error("over the time limit", jobs=[job.id for job in jobs], limit=limit)
+        reason = f"This took longer than {self._settings.job_seconds:g} s, the limit for one question."
+        if not any([queue.fail(self._database, self._worker_id, job, reason) for job in jobs]):
+            return
+        log.error("over the time limit", jobs=[job.id for job in jobs], limit=self._settings.job_seconds)
+        queue.hand_back(self._database, self._worker_id)
         queue.set_worker(self._database, self._worker_id, state="ended", message="over the time limit")
         os._exit(GAVE_UP)

@@ -216,19 +216,38 @@ def put_back_abandoned(engine: Engine) -> int:
             for job, host, process_id, began in rows
             if job.lease_until is None or job.lease_until < moment or is_gone(host, process_id, began)
         ]
-        for job in lost:
-            session.execute(update(Worker).where(Worker.id == job.owner).values(lease_losses=Worker.lease_losses + 1))
-            if job.attempt >= MOST_ATTEMPTS:
-                job.state, job.finished_at, job.asked_by = "failed", moment, None
-                job.error = f"The worker ended {job.attempt} times while it worked on this. Its log may say why."
-                job.owner = job.lease_until = None
-            else:
-                for name, value in _QUEUED.items():
-                    setattr(job, name, value)
+        count = sum(_take_back(session, job, moment) for job in lost)
         gone = [row.id for row in session.scalars(select(Worker).where(Worker.state != "ended")) if _has_ended(row)]
         if gone:
             session.execute(update(Worker).where(Worker.id.in_(gone)).values(state="ended"))
-        return len(lost)
+        return count
+
+
+def _take_back(session: Session, job: Job, moment: datetime) -> bool:
+    """Queue a lost job or fail it; False where it has ended, or its lease was renewed, since it was looked at."""
+    if job.attempt >= MOST_ATTEMPTS:
+        values: dict[str, Any] = {
+            "state": "failed",
+            "error": f"The worker ended {job.attempt} times while it worked on this. Its log may say why.",
+            "finished_at": moment,
+            "asked_by": None,
+            "owner": None,
+            "lease_until": None,
+        }
+    else:
+        values = _QUEUED
+    change = (
+        update(Job)
+        .where(Job.id == job.id, Job.state == "running", Job.owner == job.owner, Job.attempt == job.attempt)
+        .where(Job.lease_until == job.lease_until)
+        .values(**values)
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    )
+    if session.scalar(change) is None:
+        return False
+    session.execute(update(Worker).where(Worker.id == job.owner).values(lease_losses=Worker.lease_losses + 1))
+    return True
 
 
 _QUEUED: dict[str, Any] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from backend.catalogue.database import CatalogueError, migrate, open_catalogue, read_session, write_session
 from backend.core.artifacts import Home
-from backend.core.errors import UserError
+from backend.core.errors import InputError, UserError
 from backend.core.records import Query
 from backend.jobs import queue
 from backend.jobs.engine import Answer, Engine, LoadedRun, greedy_completion
@@ -51,6 +52,13 @@ IDLE_SECONDS = 1.0
 
 LIKELY = "trackstar"
 """The method whose run an idle worker loads at its start."""
+
+
+MOST_LOADS, LOAD_PAUSE_SECONDS = 3, 5.0
+"""How often and how soon loading is tried where it is not clear that it cannot succeed (memory, open files)."""
+
+BROKEN = "This cannot be answered: something of this installation is missing or damaged. The worker's log says what."
+"""What readers are told of faults that are not of their question; paths and names stay in the log."""
 
 
 class Stopped(BaseException):
@@ -103,6 +111,7 @@ class _Worker:
         self.id = queue.register(database, engine.device)
         self.finished = 0
         self.lost = 0
+        self._load_failures: Counter[Need] = Counter()
         self._keeper = Keeper(settings, database, self.id, self._numbers)
         log.info("worker started", worker=self.id, device=engine.device, threads=torch.get_num_threads())
 
@@ -152,12 +161,12 @@ class _Worker:
         """Load what the head of the queue needs, then claim it: loading is not the fault of any question."""
         try:
             run = self._load(need)
-        except Exception as error:
-            known = isinstance(error, UserError)
-            reason = str(error) if known else "the run cannot be loaded; the worker's log says why."
-            count = queue.fail_queued(self.database, need, f"This cannot be answered here: {reason}")
-            log.error("cannot be loaded", run=need.run_id, model=need.model_id, failed=count, exc_info=error)
+        except (CatalogueError, OperationalError):
+            raise  # a fault of the moment: nothing is claimed, and whoever keeps this worker starts it again
+        except Exception as error:  # noqa: BLE001  whatever is broken, the worker stays
+            self._cannot_load(need, error)
             return
+        self._load_failures.pop(need, None)
         claimed = queue.claim(self.database, self.id, need, BATCH if need.kind == "rank" else 1)
         if not claimed:
             return
@@ -171,6 +180,17 @@ class _Worker:
                 self._alone(claimed[0], self._tail_patch)
         finally:
             self._keeper.released()
+
+    def _cannot_load(self, need: Need, error: Exception) -> None:
+        """Fail what needs it: at once where something is missing or damaged, else after a few tries."""
+        log.error("cannot be loaded", run=need.run_id, model=need.model_id, exc_info=error)
+        self._load_failures[need] += 1
+        if isinstance(error, UserError) or self._load_failures[need] >= MOST_LOADS:
+            count = queue.fail_queued(self.database, need, BROKEN)
+            log.error("failed", run=need.run_id, model=need.model_id, questions=count)
+            del self._load_failures[need]
+        else:
+            time.sleep(LOAD_PAUSE_SECONDS)
 
     def _load(self, need: Need) -> LoadedRun | None:
         def load() -> LoadedRun | None:
@@ -204,20 +224,26 @@ class _Worker:
         waiting = [item for item in prepared if not self._known(run, item)]
         if not waiting:
             return
-        ids = [item.job.id for item in waiting]
         try:
-            answers = self.engine.answer(
-                run, [item.query for item in waiting], lambda stage, share: self._keeper.at(ids, stage, share)
-            )
-        except Exception as error:  # noqa: BLE001  whatever it raises, the worker stays and the reader is told
+            answers = self._answers(run, waiting)
+        except Exception as error:
+            if len(waiting) == 1:
+                self._failed(waiting[0].job, error)
+                return
+            log.warning("answered one by one", questions=len(waiting), exc_info=error)
             for item in waiting:
-                self._failed(item.job, error)
+                self._guarded(item.job, lambda item=item: self._save(run, item, self._answers(run, [item])[0]))
             return
         for item, answer in zip(waiting, answers, strict=True):
-            if isinstance(answer, UserError):
-                self._failed(item.job, answer)
-            else:
-                self._guarded(item.job, lambda item=item, answer=answer: self._save(run, item, answer))
+            self._guarded(item.job, lambda item=item, answer=answer: self._save(run, item, answer))
+
+    def _answers(self, run: LoadedRun, waiting: Sequence[_Prepared]) -> list[Answer | UserError]:
+        ids = [item.job.id for item in waiting]
+
+        def on_stage(stage: str, share: float, which: int | None) -> None:
+            self._keeper.at(ids if which is None else [ids[which]], stage, share)
+
+        return self.engine.answer(run, [item.query for item in waiting], on_stage)
 
     def _prepare(self, run: LoadedRun, job: Claimed) -> _Prepared:
         """The question with its completion: the reader's, or the model's greedy one."""
@@ -239,8 +265,10 @@ class _Worker:
         self._guarded(item.job, lambda: self._save(run, item, None))
         return True
 
-    def _save(self, run: LoadedRun, item: _Prepared, answer: Answer | None) -> None:
-        """Append the ranking and end the job, in one transaction."""
+    def _save(self, run: LoadedRun, item: _Prepared, answer: Answer | UserError | None) -> None:
+        """Append the ranking and end the job, in one transaction; raises what an answer says it could not be."""
+        if isinstance(answer, UserError):
+            raise answer
         self._keeper.at([item.job.id], "saving", 0.0)
         model_id, query = run.record.model_id, item.query
         if answer is not None and item.own is None and model_id is not None:
@@ -255,6 +283,7 @@ class _Worker:
             if answer is not None:
                 write_ranking(session, run.record, pk, answer)
             self._end(session, item.job, seconds, prompt_pk=pk)
+        self._done(item.job, seconds)
 
     def _complete(self, job: Claimed) -> None:
         self._keeper.at([job.id], "completing", 0.0)
@@ -269,6 +298,7 @@ class _Worker:
         }
         with write_session(self.database, shown=False) as session:
             self._end(session, job, seconds, result=result)
+        self._done(job, seconds)
 
     def _tail_patch(self, job: Claimed) -> None:
         started = time.perf_counter()
@@ -277,6 +307,7 @@ class _Worker:
         with write_session(self.database, shown=False) as session:
             measured.write(session)
             self._end(session, job, seconds, result=measured.result, prompt_pk=measured.prompt_pk)
+        self._done(job, seconds)
 
     def _end(
         self,
@@ -290,9 +321,12 @@ class _Worker:
         result = {**(result or {}), "seconds": {name: round(took, 6) for name, took in seconds.items()}}
         if not queue.end(session, self.id, job, state="done", result=result, prompt_pk=prompt_pk):
             raise _Lost
+
+    def _done(self, job: Claimed, seconds: dict[str, float]) -> None:
         self.finished += 1
         waited = (datetime.now(UTC) - job.queued_at).total_seconds()
-        log.info("done", job=job.id, kind=job.kind, run=job.run_id, since_asked=round(waited, 3), **result["seconds"])
+        parts = {name: round(took, 6) for name, took in seconds.items()}
+        log.info("done", job=job.id, kind=job.kind, run=job.run_id, since_asked=round(waited, 3), **parts)
 
     def _alone(self, job: Claimed, act: Any) -> None:
         self._guarded(job, lambda: act(job))
@@ -313,16 +347,20 @@ class _Worker:
         return None
 
     def _failed(self, job: Claimed, error: Exception) -> None:
-        if isinstance(error, UserError):
+        """End a job as failed. Only what is wrong with their own question is for readers; the rest is for the log."""
+        if isinstance(error, InputError):
             reason = str(error)
             log.warning("failed", job=job.id, kind=job.kind, reason=type(error).__name__)
-            log.debug("failed", job=job.id, text=reason)
+        elif isinstance(error, UserError):
+            reason = BROKEN
+            log.error("failed", job=job.id, kind=job.kind, reason=str(error))
         else:
             reason = f"A fault of the worker, not yours; its log has the details under job {job.id}."
             log.error("failed", job=job.id, kind=job.kind, exc_info=error)
         queue.fail(self.database, self.id, job, reason)
 
     def _note(self, state: str, message: str = "") -> None:
+        self._keeper.state = state
         queue.set_worker(self.database, self.id, state=state, message=message, **self._numbers())
 
     def _numbers(self) -> dict[str, Any]:

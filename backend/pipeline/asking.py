@@ -23,6 +23,8 @@ from backend.jobs.subjects import Subject, subjects
 from backend.settings import Settings
 
 LOOK_SECONDS = 0.05
+PATIENCE_SECONDS = 20.0
+"""How long no worker may be heard of: one that died is started again meanwhile."""
 
 
 def ask_and_wait(
@@ -82,11 +84,13 @@ def _wait(settings: Settings, engine: Engine, job_id: str) -> JobView:
         print("No worker is running: scoring here.", file=sys.stderr)
         configure("WARNING")
         work(settings, threads=settings.threads or len(os.sched_getaffinity(0)), once=True)
+    heard = time.monotonic()
     while True:
         with read_session(engine) as session:
             job = find_job(session, job_id)
-            if job is not None and job.is_open and not live_workers(session):
-                raise UserError("The question waits, and no worker is running.", "Start one: `proponent worker`.")
+            heard = time.monotonic() if live_workers(session) else heard
+        if job is not None and job.is_open and time.monotonic() - heard > PATIENCE_SECONDS:
+            raise UserError("The question waits, and no worker is running.", "Start one: `proponent worker`.")
         if job is None or not job.is_open:
             break
         time.sleep(LOOK_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -65,6 +66,8 @@ def serve(settings: Settings, parent_pipe: int | None = None, worker: bool = Fal
             server.should_exit = True
 
         threading.Thread(target=end_with_parent, daemon=True).start()
+    # uvicorn raises the signal again when it has ended: this makes the worker's end come before this process's.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with worker_process(settings) if worker else nullcontext():
         server.run()
 

@@ -333,3 +333,50 @@ def test_a_bell_rings_for_a_new_job(engine: Engine, subject: Subject, catalogue_
         asking.result()
     assert quiet >= 0.04
     assert heard < 15
+
+
+def test_putting_back_leaves_what_has_ended_meanwhile(engine: Engine, subject: Subject) -> None:
+    (job_id,) = put(engine, question(subject, "One:"))
+    worker = queue.register(engine, "cpu")
+    (job,) = queue.claim(engine, worker, need_of(engine), 1)
+    expire(engine, job_id)
+    with ThreadPoolExecutor(1) as pool:
+        with write_session(engine) as session:
+            assert queue.end(session, worker, job, state="done")
+            putting_back = pool.submit(queue.put_back_abandoned, engine)  # it waits for this transaction
+            with pytest.raises(TimeoutError):
+                putting_back.result(timeout=0.5)
+        assert putting_back.result(timeout=30) == 0
+    assert state_of(engine, job_id) == "done"
+
+
+def test_asking_while_another_cancels_keeps_the_question(engine: Engine, subject: Subject) -> None:
+    request = question(subject, "One:")
+    with write_session(engine) as session:
+        theirs = ask(session, [request], {}).ask_id
+
+    def withdraw() -> bool:
+        with write_session(engine) as session:
+            return cancel(session, theirs)
+
+    with ThreadPoolExecutor(1) as pool:
+        with write_session(engine) as session:
+            ask(session, [request], {})
+            withdrawing = pool.submit(withdraw)
+            with pytest.raises(TimeoutError):
+                withdrawing.result(timeout=0.5)
+        assert withdrawing.result(timeout=30)
+    assert state_of(engine, request.key) == "queued"
+
+
+def test_a_worker_that_was_thought_ended_is_there_again(engine: Engine) -> None:
+    from backend.jobs.keeper import Keeper
+    from backend.settings import Settings
+
+    worker = queue.register(engine, "cpu")
+    queue.set_worker(engine, worker, state="ended")
+    keeper = Keeper(Settings(), engine, worker, dict)
+    keeper.state = "idle"
+    keeper._beat()
+    with read_session(engine) as session:
+        assert [(row.id, row.state) for row in queue.live_workers(session)] == [(worker, "idle")]

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from backend.catalogue.database import open_catalogue, read_session, write_session
+from backend.catalogue.database import CatalogueError, open_catalogue, read_session, write_session
 from backend.catalogue.models import Job, Passage, Prompt, QuerySet, RankedPassage, Ranking
 from backend.jobs import queue
+from backend.jobs import worker as worker_module
 from backend.jobs.client import JobView, ask, cancel, find_jobs
+from backend.jobs.engine import Engine as WorkerEngine
 from backend.jobs.records import JobRequest, complete_request, rank_request, tail_patch_request
 from backend.jobs.subjects import Subject
 from backend.jobs.worker import work
@@ -193,7 +195,8 @@ def test_a_damaged_home_fails_the_question_with_the_reason(home: Path, database:
     )
     assert job.state == "failed"
     assert job.error is not None
-    assert "cannot be loaded" in job.error
+    assert job.error.startswith("This cannot be answered: something of this installation is missing or damaged.")
+    assert str(home) not in job.error, "paths are for the log"
     assert lexical.state == "done", "what does not need it is answered"
 
 
@@ -205,7 +208,7 @@ from backend.jobs.worker import work
 from backend.settings import Settings
 own = Engine.answer
 def slowly(self, run, queries, on_stage):
-    on_stage("scan", 0.5)
+    on_stage("scan", 0.5, None)
     time.sleep(float(sys.argv[2]))
     return own(self, run, queries, on_stage)
 Engine.answer = slowly
@@ -304,3 +307,76 @@ def test_a_bad_question_says_what_is_wrong(home: Path, arguments: tuple[str, ...
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+class Broken(Exception):
+    """What no part of the program raises by itself."""
+
+
+def test_a_fault_while_loading_is_tried_again(
+    home: Path, database: Engine, demonstration: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, faults = WorkerEngine.run, [MemoryError(), OSError(24, "Too many open files")]
+
+    def run(self: WorkerEngine, record: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return own(self, record)
+
+    monkeypatch.setattr(WorkerEngine, "run", run)
+    monkeypatch.setattr(worker_module, "LOAD_PAUSE_SECONDS", 0.01)
+    (job,) = asked(home, database, [question(demonstration, "gradient-dot", "One", "two")])
+    assert (job.state, faults) == ("done", [])
+
+
+def test_a_fault_of_the_database_loses_no_question(
+    home: Path, database: Engine, demonstration: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(session: Any, run_id: str) -> Any:
+        raise CatalogueError("The catalogue is busy.")
+
+    requests = [question(demonstration, "gradient-dot", f"Number {n} is", "two") for n in range(3)]
+    with monkeypatch.context() as patched:
+        patched.setattr(worker_module, "run_record", busy)
+        with pytest.raises(CatalogueError):
+            asked(home, database, requests)
+    assert {job.state for job in asked(home, database, requests)} == {"done"}
+
+
+def test_one_bad_question_does_not_spoil_its_batch(
+    home: Path, database: Engine, demonstration: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = WorkerEngine.answer
+
+    def answer(self: WorkerEngine, run: Any, queries: Sequence[Any], on_stage: Any) -> Any:
+        if any(query.prompt == "Bad" for query in queries):
+            raise Broken(f"secret of {home}")
+        return own(self, run, queries, on_stage)
+
+    monkeypatch.setattr(WorkerEngine, "answer", answer)
+    prompts = ("Good", "Bad", "Fair")
+    jobs = asked(home, database, [question(demonstration, "gradient-dot", prompt, "two") for prompt in prompts])
+    assert [job.state for job in jobs] == ["done", "failed", "done"]
+    assert jobs[1].error == f"A fault of the worker, not yours; its log has the details under job {jobs[1].id}."
+
+
+def test_the_time_limit_is_each_questions_own(home: Path, database: Engine, demonstration: Subject) -> None:
+    requests = [question(demonstration, "gradient-dot", f"Number {n} is", "two") for n in range(4)]
+    with write_session(database) as session:
+        ids = ask(session, requests, {}).job_ids
+    script = SLOW.replace('on_stage("scan", 0.5, None)', "").replace(
+        "    time.sleep(float(sys.argv[2]))\n",
+        "    for which in range(len(queries)):\n"
+        '        on_stage("gradient", 0.5, which)\n'
+        '        time.sleep(60 if queries[which].prompt == "Number 2 is" else float(sys.argv[2]))\n',
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(home), "0.8", "2.0"], env=environment(home), cwd=Path.cwd()
+    )
+    assert process.wait(timeout=90) == 70
+    with read_session(database) as session:
+        states = [session.get_one(Job, job_id).state for job_id in ids]
+    assert states == ["queued", "queued", "failed", "queued"], "those beside it are handed back"
+    work(Settings(home=home, device="cpu"), threads=1, once=True)
+    with read_session(database) as session:
+        assert [job.state for job in find_jobs(session, ids)] == ["done", "done", "failed", "done"]
