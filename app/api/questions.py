@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from fastapi import Request
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -163,11 +163,12 @@ def _ranking(session: Session, job: JobView) -> dict[str, Any]:
 
 
 def _page_of(session: Session, job_id: str, reader: str | None) -> str:
-    """The page of the reader's own newest ask for a job, else the question's own address.
+    """The page of the newest ask for a job that is the reader's own or a program's, else the question's own address.
 
-    Whoever has the address of an ask may cancel it, and anybody can work out the id of a question.
+    A page says what was asked beside (other methods), and anybody can work out the id of a question.
     """
     statement = select(Ask.id).join(AskedJob, AskedJob.ask_id == Ask.id).where(AskedJob.job_id == job_id)
-    own = statement.where(Ask.reader == reader).order_by(Ask.created_at.desc(), Ask.id).limit(1)
-    found = None if reader is None else session.scalar(own)
+    theirs = Ask.reader.is_(None) if reader is None else or_(Ask.reader == reader, Ask.reader.is_(None))
+    order = (Ask.reader.is_(None), Ask.created_at.desc(), Ask.id)
+    found = session.scalar(statement.where(theirs).order_by(*order).limit(1))
     return f"/api/v1/questions/{job_id}" if found is None else f"/jobs/{found}"

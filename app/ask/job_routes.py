@@ -11,9 +11,10 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app.ask import job_views as views
 from app.ask.parameters import PageParameters
-from app.ask.readers import reader_of
+from app.ask.readers import reader_hash
 from app.ask.streams import LIVE, NO_STORE, Stream, follow, missing
 from app.http.database import ReadSession
+from app.http.errors import Problem
 from app.http.parameters import NoParameters, parameters_of
 from app.http.rendering import render
 from backend.jobs.client import cancel, find_ask
@@ -39,7 +40,7 @@ async def asked_events(request: Request, ask_id: Stream) -> AsyncIterable[Server
 
 @router.get("/jobs/{ask_id}")
 def asked_page(request: Request, session: ReadSession, ask_id: str, asked: NothingAsked) -> Response:
-    page = views.read_page(session, ask_id)
+    page = views.read_page(session, ask_id, reader_hash(request))
     if page is None:
         raise missing(ask_id)
     if page.arrive is not None:
@@ -49,8 +50,12 @@ def asked_page(request: Request, session: ReadSession, ask_id: str, asked: Nothi
 
 @router.post("/jobs/{ask_id}/cancel")
 def cancel_asked(request: Request, session: ReadSession, ask_id: str) -> Response:
-    if find_ask(session, ask_id) is None:
+    found = find_ask(session, ask_id)
+    if found is None:
         raise missing(ask_id)
+    if not views.may_cancel(found, reader_hash(request)):
+        link = (f"/jobs/{ask_id}", "The question")
+        raise Problem(403, "Not yours", "Only the reader who asked may cancel a question.", link=link, headers=NO_STORE)
     session.close()
     with request.app.state.catalogue.write(shown=False) as writing:
         cancel(writing, ask_id)
@@ -69,5 +74,4 @@ def own_questions(request: Request, session: ReadSession, asked: PageAsked) -> R
 
 
 def _own(request: Request, session: Any, asked: PageParameters) -> views.QuestionList:
-    reader = reader_of(request)
-    return views.own_questions(session, None if reader is None else reader.hash, asked.page)
+    return views.own_questions(session, reader_hash(request), asked.page)

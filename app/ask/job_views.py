@@ -112,6 +112,8 @@ class AskedPage:
     headline: str
     jobs: list[JobLine]
     is_open: bool
+    may_cancel: bool
+    """Whether it is open and this reader's own."""
     waits_for_worker: bool
     answers: list[Answer] | None
     """What the model says, to choose from; None for other asks and until it is there."""
@@ -148,15 +150,20 @@ class QuestionList:
     later: str | None
 
 
-def read_page(session: Session, ask_id: str) -> AskedPage | None:
-    """The page of an ask; None if there is none."""
+def read_page(session: Session, ask_id: str, reader: str | None) -> AskedPage | None:
+    """The page of an ask as a reader (their hash) sees it; None if there is none."""
     found = find_ask(session, ask_id)
     if found is None:
         return None
-    return build_page(found, live_workers(session) if is_open(found) else [])
+    return build_page(found, live_workers(session) if is_open(found) else [], is_own=may_cancel(found, reader))
 
 
-def build_page(found: AskView, workers: Collection[Worker]) -> AskedPage:
+def may_cancel(found: AskView, reader: str | None) -> bool:
+    """Whether an ask is this reader's own: whoever has its address may look, and nobody else may cancel it."""
+    return found.reader is not None and found.reader == reader
+
+
+def build_page(found: AskView, workers: Collection[Worker], *, is_own: bool) -> AskedPage:
     """The page of an ask."""
     loading = {worker.message for worker in workers if worker.state == "loading"}
     waits = is_open(found)
@@ -168,6 +175,7 @@ def build_page(found: AskView, workers: Collection[Worker]) -> AskedPage:
         headline=_headline(found),
         jobs=[_line(job, loading) for job in found.jobs],
         is_open=waits,
+        may_cancel=waits and is_own,
         waits_for_worker=waits and not workers,
         answers=answers,
         choosable=next((n for n, answer in enumerate(answers or []) if not answer.is_empty), None),

@@ -44,6 +44,12 @@ def reader_of(request: Request) -> Reader | None:
     return Reader(secret, known=True) if WELL_FORMED.fullmatch(secret) else None
 
 
+def reader_hash(request: Request) -> str | None:
+    """What is stored of the reader whose cookie a request carries."""
+    reader = reader_of(request)
+    return None if reader is None else reader.hash
+
+
 def reader_or_new(request: Request) -> Reader:
     """The reader, or a new one, to whom ``remember`` gives a cookie."""
     return reader_of(request) or Reader(secrets.token_urlsafe(32), known=False)

@@ -17,6 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import ServerSentEvent
 
 from app.ask.job_views import AskedPage, read_page
+from app.ask.readers import reader_hash
 from app.http.clients import network_of
 from app.http.database import Catalogue
 from app.http.errors import Problem, not_found
@@ -93,7 +94,7 @@ def look(request: Request, ask_id: str) -> AskedPage | None:
         return None
     catalogue: Catalogue = request.app.state.catalogue
     with catalogue.read() as session:
-        return read_page(session, ask_id)
+        return read_page(session, ask_id, reader_hash(request))
 
 
 async def follow(request: Request, ask_id: str) -> AsyncIterator[ServerSentEvent]:

@@ -75,7 +75,7 @@ class HeadAsGet:
 
         async def send_without_body(message: Message) -> None:
             nonlocal ended
-            if message["type"] == "http.response.start":
+            if message["type"] != "http.response.body":
                 await send(message)
             elif not ended:
                 ended = True

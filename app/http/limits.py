@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from math import floor
 from threading import Lock
+from time import monotonic
 
 from fastapi import Request
 from limits import RateLimitItemPerMinute
@@ -146,7 +147,7 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
             await self.app(scope, receive, send)
             return
-        ends = time.monotonic() + self._seconds
+        ends = monotonic() + self._seconds
         whole = False
 
         async def receive_in_time() -> Message:
@@ -154,7 +155,7 @@ class BodyLimit:
             if whole:
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, ends - time.monotonic()))
+                message = await asyncio.wait_for(receive(), max(0.0, ends - monotonic()))
             except TimeoutError:
                 detail = f"The body did not come within {self._seconds:g} s."
                 raise Problem(408, "Too slow", detail, headers={"Connection": "close"}) from None

@@ -46,8 +46,8 @@ def visit_of(scope: Scope) -> Visit:
 
 
 def log_ask(ask_id: str, job_ids: Sequence[str], new: bool) -> None:
-    """Note that somebody asked: ids alone, and of the ask's only the beginning, since whoever has it may cancel it."""
-    log.info("ask", ask=ask_id[:8], jobs=list(job_ids), new=new)
+    """Note that somebody asked: ids alone, not what was asked."""
+    log.info("ask", ask=ask_id, jobs=list(job_ids), new=new)
 
 
 class RequestLog:

@@ -68,7 +68,7 @@ class Ask(Base):
     __table_args__ = (Index("ix_asks_reader", "reader", "created_at"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    """Random: whoever has the address may look and cancel."""
+    """Random: whoever has the address may look."""
     reader: Mapped[str | None]
     """Hash of the reader's cookie; None for a program without one."""
     created_at: Mapped[datetime]

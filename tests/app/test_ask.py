@@ -292,11 +292,24 @@ def test_the_reader_is_a_hash(asking: TestClient, ask_engine: Engine) -> None:
     secret = cookie.partition("=")[2].partition(";")[0]
     assert len(secret) >= 32
     digest = hashlib.sha256(secret.encode()).hexdigest()
-    again = asking.post("/ask", data=PERU)
+    again = asking.post("/ask", data={**PERU, "completion": "Cusco"})
     assert "set-cookie" not in again.headers
     with read_session(ask_engine) as session:
         assert {row.reader for row in session.scalars(select(Ask))} == {digest}
-        assert {row.asked_by for row in session.scalars(select(Job))} == {f"reader:{digest}"}
+        turns = [row.asked_by or "" for row in session.scalars(select(Job).order_by(Job.created_at))]
+    assert turns[0].startswith("address:"), "a cookie that was set just now is nobody yet"
+    assert turns[-1] == f"reader:{digest}"
+
+
+def test_throwing_the_cookie_away_gains_no_turn(asking: TestClient, ask_engine: Engine) -> None:
+    for number in range(3):
+        asking.cookies.clear()
+        asking.post("/ask", data={**PERU, "completion": f"Lima {number}"})
+        asking.post(
+            "/ask", data={**PERU, "completion": f"Cusco {number}"}, headers={"Cookie": f"reader={'x' * 42}{number}"}
+        )
+    with read_session(ask_engine) as session:
+        assert len({row.asked_by for row in session.scalars(select(Job))}) == 1
 
 
 def test_the_cookie_is_safest_on_https(ask_engine: Engine, ask_home: Path) -> None:

@@ -166,6 +166,26 @@ def test_cancelled(asking: TestClient, ask_engine: Engine) -> None:
     assert 'class="badge cancelled">cancelled' in asking.get("/questions").text
 
 
+def test_only_the_asker_cancels(asking: TestClient, ask_engine: Engine, ask_home: Path) -> None:
+    url = ask(asking)
+    with TestClient(create_app(settings_for(ask_home)), follow_redirects=False) as stranger:
+        page = stranger.get(url)
+        assert page.status_code == 200
+        assert "/cancel" not in page.text
+        assert stranger.post(f"{url}/cancel").status_code == 403
+        assert stranger.post(f"{url}/cancel", headers={"Cookie": f"reader={'x' * 43}"}).status_code == 403
+        programs = stranger.post(
+            "/api/v1/questions", json={"prompt": "Two and two is", "completion": "four", "method": "bm25"}
+        ).json()["url"]
+        assert stranger.post(f"{programs}/cancel").status_code == 403
+    assert asking.get(f"{url}.json").json()["state"] == "queued"
+
+
+def test_head_of_a_stream_ends(asking: TestClient) -> None:
+    answer = asking.head(f"{ask(asking)}/events")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 def test_cancelled_while_another_reader_waits(asking: TestClient, ask_engine: Engine, ask_home: Path) -> None:
     url = ask(asking, method="bm25")
     with TestClient(create_app(settings_for(ask_home)), follow_redirects=False) as other:

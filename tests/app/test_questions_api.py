@@ -222,7 +222,7 @@ def test_a_question_that_is_done(client: TestClient, tiny: TinyHome, method: str
     change(tiny, asked["id"], state="done", prompt_pk=prompt.pk, finished_at=datetime.now(UTC))
     answer = client.get(f"{URL}/{asked['id']}")
     found = answer.json()
-    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["cache-control"] == "private, no-cache"
     assert client.get(f"{URL}/{asked['id']}", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
     assert set(found) == FIELDS | {"completion", "rankings"}
     assert found["completion"] == prompt.completion
@@ -293,9 +293,10 @@ def test_nobody_learns_the_address_of_anothers_ask(client: TestClient, tiny: Tin
 
 
 def test_whom_the_queue_counts_a_question_for(client: TestClient, tiny: TinyHome) -> None:
+    post(client, headers=COOKIE, k=9)  # a reader who has never asked is nobody yet
     mine, anybodys = post(client, headers=COOKIE).json(), post(client, k=2).json()
     with read_session(tiny.engine) as session:
         turns = {job.id: job.asked_by for job in session.scalars(select(Job))}
-        assert session.scalar(select(func.count()).select_from(AskedJob)) == 2
+        assert session.scalar(select(func.count()).select_from(AskedJob)) == 3
     assert turns[mine["id"]] == f"reader:{hashlib.sha256(b'r' * 43).hexdigest()}"
     assert turns[anybodys["id"]] == f"address:{hashlib.sha256(b'testclient').hexdigest()[:16]}"

@@ -149,3 +149,23 @@ class Watch:
                 return response.status == 200
         except OSError:
             return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_stopped_leaves_no_worker(tiny_demo: Path, tmp_path: Path, number: signal.Signals) -> None:
+    home = Path(shutil.copytree(tiny_demo, tmp_path / "home"))
+    database = database_of(home)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "backend.cli", "serve", "--port", str(free_port())],
+        env={**environment(home), "PROPONENT_LOG_LEVEL": "WARNING"},
+        cwd=Path(__file__).parents[2],
+    )
+    try:
+        worker = live_worker(database, set())
+        os.kill(worker, signal.SIGSTOP)  # it stands for a computation that hears no signal
+        server.send_signal(number)
+        server.wait(timeout=30)
+    finally:
+        server.kill()
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
