@@ -1,4 +1,5 @@
-"""R, the second moment ``E[phi phi^T]`` of projected gradients, block diagonal over layers (TrackStar, section 3)."""
+"""R, the second moment ``E[phi phi^T]`` of projected gradients: block diagonal over layers (TrackStar, section 3), or
+one matrix over all dimensions (TRAK's ``Phi^T Phi / N``)."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from backend.core.errors import UserError
 from backend.gradients.store import GradientStore, LayerSlice
 
 LARGEST_BLOCK = 8192
-"""Above this, a layer's R (dims x dims, float64) takes over half a gigabyte and its eigenvectors minutes."""
+"""Above this, an R of one piece (dims x dims, float64) takes over half a gigabyte and its eigenvectors minutes."""
 
 Blocks = list[np.ndarray]
 """A (dims, dims) float64 matrix for each layer."""
@@ -22,6 +23,23 @@ def store_autocorrelation(store: GradientStore, row_set: str) -> Blocks:
     _check_size(store.plan.layers)
     scale = store.plan.scale_vector(row_set)
     return _accumulate((block.astype(np.float64) for _, block in store.blocks(row_set)), store.plan.layers, scale)
+
+
+def joint_autocorrelation(store: GradientStore, row_set: str) -> np.ndarray:
+    """R over all dims of all rows of a store at once, (dims, dims) float64, in shard order; not split into layers.
+
+    Raises UserError above ``LARGEST_BLOCK`` dims.
+    """
+    dims = store.plan.dims
+    if dims > LARGEST_BLOCK:
+        raise UserError(
+            f"Store {store.folder.name} has {dims} projected dimensions in all; one R over all of them, which is "
+            f"{dims} x {dims}, is computed up to {LARGEST_BLOCK}.",
+            "Encode with a smaller rank, or use a method with an R for each layer (`logra`).",
+        )
+    scale = store.plan.scale_vector(row_set)
+    blocks = (block.astype(np.float64) for _, block in store.blocks(row_set))
+    return _accumulate(blocks, [LayerSlice("all layers", 0, dims, 1)], scale)[0]
 
 
 def rows_autocorrelation(rows: np.ndarray, layers: Sequence[LayerSlice]) -> Blocks:
@@ -40,7 +58,11 @@ def _accumulate(blocks: Iterable[np.ndarray], layers: Sequence[LayerSlice], scal
             total += part.T @ part
     if not count:
         raise UserError("R cannot be estimated from no examples.", "Give at least one query or passage.")
-    return [total * (scale[layer.start] ** 2 / count) for layer, total in zip(layers, sums, strict=True)]
+    for layer, total in zip(layers, sums, strict=True):
+        # Scales are powers of two: multiplying by them rounds nothing.
+        total *= scale[layer.span, None] / count
+        total *= scale[layer.span]
+    return sums
 
 
 def _check_size(layers: Sequence[LayerSlice]) -> None:

@@ -1,10 +1,11 @@
-"""``K = (R + damping)^-1`` layer by layer, and its root: what whitens projected gradients."""
+"""``K = (R + damping)^-1``: layer by layer, with its root, which whitens projected gradients; or over all dims."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from backend.curvature.autocorrelation import Blocks
 from backend.gradients.store import GradientStore, LayerSlice
@@ -58,6 +59,43 @@ class Preconditioner:
             whitened = rows[:, layer.span] @ root
             total += np.einsum("nd,nd->n", whitened, whitened, dtype=np.float64)
         return total
+
+
+class JointPreconditioner(Preconditioner):
+    """K over all dims at once, from one R that is not split into layers (TRAK's ``(Phi^T Phi)^-1``).
+
+    Holds the Cholesky factor L of ``R + damping``, a tenth of the time that eigenvectors take. Dims in which no example
+    has any gradient add nothing to any example's product; without any gradient at all, K = 0.
+    """
+
+    def __init__(self, autocorrelation: np.ndarray, damping_factor: float = DAMPING_FACTOR) -> None:
+        """``autocorrelation`` (dims, dims) float64; the damping is a multiple of its mean eigenvalue."""
+        mean = float(np.trace(autocorrelation)) / len(autocorrelation)
+        self._factor: torch.Tensor | None = None
+        if mean > np.finfo(np.float32).tiny:
+            damped = torch.tensor(autocorrelation)
+            damped.diagonal().add_(damping_factor * mean)
+            self._factor = torch.linalg.cholesky(damped)
+
+    def apply(self, rows: np.ndarray) -> np.ndarray:
+        """K phi for rows (n, dims) float64, by two triangular solves."""
+        if self._factor is None:
+            return np.zeros_like(rows)
+        result: np.ndarray = torch.cholesky_solve(torch.tensor(rows).mT, self._factor).mT.numpy()
+        return np.ascontiguousarray(result)
+
+    def norms(self, rows: np.ndarray) -> np.ndarray:
+        """``sqrt(phi^T K phi)`` for rows (n, dims), (n,) float64: the length of ``L^-1 phi``."""
+        if self._factor is None:
+            return np.zeros(len(rows))
+        whitened = torch.linalg.solve_triangular(self._factor, torch.tensor(rows).mT, upper=False)
+        lengths: np.ndarray = whitened.norm(dim=0).numpy()
+        return lengths
+
+    def store_norms(self, store: GradientStore, row_set: str) -> np.ndarray:
+        """``sqrt(phi^T K phi)`` of every row of a store, scales undone, (rows,) float64."""
+        scale = store.plan.scale_vector(row_set)
+        return np.concatenate([self.norms(block * scale) for _, block in store.blocks(row_set)])
 
 
 class Identity(Preconditioner):

@@ -6,15 +6,17 @@ A method is a choice of the row set, of K for each query, and of the norms; no c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from backend.core.errors import UserError
+from backend.core.records import Query
 from backend.curvature.preconditioner import Preconditioner
 from backend.gradients.store import GradientStore
-from backend.search.scoring import ProjectedScorer
+from backend.search.scoring import ProjectedScorer, Scoring
 
 
 @dataclass(frozen=True)
@@ -77,3 +79,17 @@ def projected_scorer(
             vectors[mine] = geometry.query_vectors(gradients[mine])
             norms[index] = geometry.passage_norms
     return ProjectedScorer(store, row_set, vectors, norms, members), norms.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class OneGeometry:
+    """A prepared method with the same K and norms for all queries."""
+
+    geometry: Geometry
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What a run says of its curvature."""
+
+    def score(self, queries: Sequence[Query], gradients: np.ndarray | None) -> Scoring:
+        """Passage norms are made for the first queries, where they are asked for."""
+        scorer, norms = projected_scorer([self.geometry], [0] * len(queries), gradients)
+        return Scoring(scorer, self.facts, arrays={"norms.f32": norms} if self.geometry.unit_passages else {})

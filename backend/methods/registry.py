@@ -9,9 +9,12 @@ from typing import Any
 from backend.core.errors import UserError
 from backend.methods.bm25 import BM25
 from backend.methods.gradient_products import GradientProduct
+from backend.methods.length import Length
+from backend.methods.logra import LoGra
 from backend.methods.protocol import Method
 from backend.methods.random_scores import Random
 from backend.methods.trackstar import TrackStar
+from backend.methods.trak import Trak
 
 _REGISTRY: dict[str, Method] = {}
 _ROW_SET_SUFFIX = {"-no-v": "raw", "-v": "v"}
@@ -43,3 +46,8 @@ register(TrackStar("trackstar-general", task_specific=False))
 register(GradientProduct("gradient-dot", unit_norm=False))
 register(GradientProduct("gradient-cosine", unit_norm=True))
 register(Random())
+register(TrackStar("trackstar-dot", task_specific=True, unit_norm=False))
+register(LoGra("logra", relative=False))
+register(LoGra("logra-relatif", relative=True))
+register(Trak())
+register(Length())

@@ -29,20 +29,21 @@ from backend.search.scoring import Scoring
 
 @dataclass(frozen=True)
 class TrackStar:
-    """TrackStar; with ``task_specific`` false, R is R_train for every task."""
+    """TrackStar; with ``task_specific`` false, R is R_train for every task; ``unit_norm`` false is an ablation."""
 
     slug: str
     task_specific: bool
+    unit_norm: bool = True
     row_set: str = "v"
     damping_factor: float = DAMPING_FACTOR
 
     def config(self) -> dict[str, Any]:
-        """Row set, which R, and damping."""
+        """Row set, which R, damping, and whether vectors have unit norm."""
         return {
             "row_set": self.row_set,
             "curvature": "mixed" if self.task_specific else "train",
             "damping_factor": self.damping_factor,
-            "unit_norm": True,
+            "unit_norm": self.unit_norm,
         }
 
     def prepare(self, inputs: MethodInputs) -> PreparedTrackStar:
@@ -51,7 +52,8 @@ class TrackStar:
         layers = store.plan.layers
 
         def geometry(blocks: Blocks) -> Geometry:
-            return Geometry(store, self.row_set, Preconditioner(blocks, layers, self.damping_factor), True, True)
+            whitening = Preconditioner(blocks, layers, self.damping_factor)
+            return Geometry(store, self.row_set, whitening, self.unit_norm, self.unit_norm)
 
         train = store_autocorrelation(store, self.row_set)
         general: dict[str, Any] = {"lambda": 0.0, "k": None, "r_eval": None, "damping_factor": self.damping_factor}
@@ -87,4 +89,5 @@ class PreparedTrackStar:
         used = self.geometries[: max(group, default=0) + 1]
         scorer, norms = projected_scorer(used, group, gradients)
         facts = {"r_train": {"n": self.geometries[0].store.rows}}
-        return Scoring(scorer, facts, [self.facts[index] for index in group], {"norms.f32": norms})
+        arrays = {"norms.f32": norms} if self.geometries[0].unit_passages else {}
+        return Scoring(scorer, facts, [self.facts[index] for index in group], arrays)

@@ -7,12 +7,13 @@ import pytest
 
 from backend.core.errors import UserError
 from backend.curvature.autocorrelation import (
+    joint_autocorrelation,
     mix,
     mixing_by_crossing,
     rows_autocorrelation,
     store_autocorrelation,
 )
-from backend.curvature.preconditioner import Identity, Preconditioner
+from backend.curvature.preconditioner import Identity, JointPreconditioner, Preconditioner
 from backend.gradients.store import LayerSlice
 from tests.oracles.trackstar import crossing_lambda
 from tests.synthetic_stores import DIMS, LAYERS, write_store
@@ -95,3 +96,36 @@ def test_a_layer_without_any_gradient_is_left_out(tmp_path):
     query = np.ones((1, DIMS))
     assert (preconditioner.apply(query)[:, LAYERS[1].span] == 0).all()
     assert np.abs(preconditioner.apply(query)).max() < 1e6
+
+
+def test_joint_autocorrelation_is_of_all_dims_with_every_layers_scale_undone(tmp_path):
+    data = rows(50, 7).astype(np.float16).astype(np.float64)
+    want = sum(np.outer(row, row) for row in data) / 50
+    for shards in (1, 7):
+        store = write_store(tmp_path / str(shards), data, shards=shards, scales=(8, 0.25, 2), dtype="float32")
+        np.testing.assert_allclose(joint_autocorrelation(store, "raw"), want, rtol=1e-12, atol=1e-12)
+    again = joint_autocorrelation(store, "raw")
+    assert (joint_autocorrelation(store, "raw") == again).all()
+
+
+def test_joint_preconditioner_is_the_damped_inverse(tmp_path):
+    data = rows(20, 8)
+    autocorrelation = data.T @ data / 20
+    before = autocorrelation.copy()
+    preconditioner = JointPreconditioner(autocorrelation, damping_factor=0.1)
+    assert (autocorrelation == before).all()
+    damped = autocorrelation + 0.1 * np.linalg.eigvalsh(autocorrelation).mean() * np.eye(DIMS)
+    expected = np.linalg.solve(damped, data.T).T
+    np.testing.assert_allclose(preconditioner.apply(data), expected, rtol=1e-8, atol=1e-10)
+    norms = np.sqrt(np.einsum("nd,nd->n", data, expected))
+    np.testing.assert_allclose(preconditioner.norms(data), norms, rtol=1e-9)
+    store = write_store(tmp_path / "s", data, dtype="float32")
+    np.testing.assert_allclose(preconditioner.store_norms(store, "raw"), norms, rtol=1e-6)
+
+
+def test_without_any_gradient_joint_k_is_zero(tmp_path):
+    store = write_store(tmp_path / "s", np.zeros((5, DIMS)))
+    preconditioner = JointPreconditioner(joint_autocorrelation(store, "raw"))
+    query = np.ones((2, DIMS))
+    assert not preconditioner.apply(query).any()
+    assert not preconditioner.norms(query).any()
