@@ -34,6 +34,12 @@ _TEXTS = (
         "higher here than with TrackStar.",
     ),
     MethodText(
+        "trackstar-dot",
+        "TrackStar without unit norm",
+        "TrackStar before the sizes of the gradients are divided out: one part taken away, to see what it does.",
+        "Long or unusual passages have large gradients and rise for almost every prompt. Read it beside TrackStar.",
+    ),
+    MethodText(
         "gradient-dot",
         "Gradient dot product",
         "Multiplies the passage’s training gradient with the prompt’s, and nothing else.",
@@ -49,13 +55,14 @@ _TEXTS = (
     MethodText(
         "trak",
         "TRAK-like",
-        "Weighs projected gradients by the inverse of their covariance over the whole corpus.",
-        "From one model only, where the published method averages many: noisier than in the paper.",
+        "Compares projected gradients after taking out what is common to the whole corpus, across all layers at once.",
+        "From one model only, where the published method averages many: noisier than in the paper. Not normalised: "
+        "passages with large gradients rise for almost every prompt.",
     ),
     MethodText(
         "logra",
         "LoGra",
-        "Influence by projected gradients, with the curvature of each layer taken from the corpus.",
+        "Compares projected gradients after taking out what is common to the whole corpus, in each layer by itself.",
         "Not normalised: passages with large gradients rise for almost every prompt.",
     ),
     MethodText(
@@ -94,7 +101,7 @@ _TEXTS = (
     MethodText(
         "length",
         "Length",
-        "Passages by their length and nothing else: a baseline.",
+        "The passages with most words first, the same for every prompt: a baseline.",
         "A method that does no better than this one has found nothing but length.",
         looks_at_model=False,
     ),

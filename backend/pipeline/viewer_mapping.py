@@ -24,8 +24,8 @@ _METHODS = {
     **{
         slug: slug
         for base in (
-            "trackstar", "trackstar-general", "gradient-dot", "gradient-cosine", "trak", "logra", "logra-relatif",
-            "ekfac", "bm25", "gecko", "dense", "representation", "length", "random",
+            "trackstar", "trackstar-general", "trackstar-dot", "gradient-dot", "gradient-cosine", "trak", "logra",
+            "logra-relatif", "ekfac", "bm25", "gecko", "dense", "representation", "length", "random",
         )
         for slug in (base, f"{base}-v", f"{base}-no-v")
     },

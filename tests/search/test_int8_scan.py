@@ -321,7 +321,7 @@ def test_rankings_are_exact_where_int8_rows_are_poor(tmp_path):
         assert max(asked) <= 1024
 
 
-@pytest.mark.parametrize("method", ["trackstar", "gradient-dot", "gradient-cosine-v"])
+@pytest.mark.parametrize("method", ["trackstar", "gradient-dot", "gradient-cosine-v", "logra-relatif", "trak"])
 def test_rankings_of_a_real_store_are_those_of_its_fp16_rows(tiny_demo, method):
     home = Home(tiny_demo)
     run = next(
