@@ -37,7 +37,7 @@ from backend.search.scoring import Scorer
 
 log = logging.getLogger(__name__)
 
-MODELS, RUNS, CORPORA = 2, 8, 2
+MODELS, RUNS, CORPORA = 2, 16, 2
 """How many of each are kept; the one that was used longest ago goes first."""
 
 PROPONENTS, OPPONENTS = 100, 20
