@@ -34,10 +34,11 @@ def crossing_lambda(train: list[np.ndarray], evaluation: list[np.ndarray], compo
         pooled = sorted((value for block in blocks for value in np.linalg.svd(block)[1]), reverse=True)
         return pooled[component - 1]
 
+    of_evaluation, of_train = at(evaluation), at(train)
     low, high = 0.0, 1.0
     for _ in range(200):
         middle = (low + high) / 2
-        if middle * at(evaluation) < (1 - middle) * at(train):
+        if middle * of_evaluation < (1 - middle) * of_train:
             low = middle
         else:
             high = middle

@@ -91,7 +91,7 @@ def test_trackstar_of_the_real_store_is_its_definition(tiny_demo):
     spans = [layer.span for layer in store.plan.layers]
 
     def second_moments(rows: np.ndarray) -> list[np.ndarray]:
-        return [np.einsum("ni,nj->ij", rows[:, span], rows[:, span]) / len(rows) for span in spans]
+        return [rows[:, span].T @ rows[:, span] / len(rows) for span in spans]
 
     train, evaluation = second_moments(passages), second_moments(queries[[task == "facts" for task in tasks]])
     weight = crossing_lambda(train, evaluation, store.plan.dims // 64)
