@@ -253,22 +253,46 @@ def export_viewer(
 
 @app.command()
 def evaluate(
-    kind: Annotated[str, typer.Argument(help="What to measure: retrieval.")] = "retrieval",
+    kind: Annotated[str, typer.Argument(help="What to measure: retrieval or tail-patch.")] = "retrieval",
+    run: Annotated[list[str] | None, typer.Option(help="Run id, repeatable; the current runs by default.")] = None,
+    queries: Annotated[int | None, typer.Option(min=1, help="Fact queries to draw; all by default.")] = None,
+    k: Annotated[int | None, typer.Option(min=1, max=100, help="Passages of a list; 10 by default.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of samples and random passages; 0 by default.")] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Print MRR, Recall@10 and precision@1/@10 by method, task and frequency bucket."""
+    """Print retrieval metrics or measure tail-patch, by method, task and frequency bucket.
+
+    The options --run, --queries, --k and --seed are tail-patch's.
+    """
+    if kind == "tail-patch":
+        _evaluate_tail_patch(run or [], {"queries": queries, "k": k, "seed": seed}, home, json_)
+        return
     from backend.catalogue.database import read_session
     from backend.catalogue.evaluation import retrieval_table
     from backend.pipeline.tables import metrics_text
 
     if kind != "retrieval":
-        raise UserError(f"There is no evaluation {kind!r}.", "Known: retrieval.")
+        raise UserError(f"There is no evaluation {kind!r}.", "Known: retrieval, tail-patch.")
+    if run or any(option is not None for option in (queries, k, seed)):
+        raise UserError("--run, --queries, --k and --seed say what tail-patch measures.", "Leave them out here.")
     with read_session(_catalogue(home)) as session:
         rows = retrieval_table(session)
     if not rows and not json_:
         raise UserError("There is no run with entailed queries yet.", "Run `proponent rank` or `proponent demo`.")
     report(rows, json_, metrics_text(rows))
+
+
+def _evaluate_tail_patch(runs: list[str], options: dict[str, int | None], home: Path | None, json_: bool) -> None:
+    from backend.evaluation.patches import PatchConfig
+    from backend.pipeline.patching import evaluate_tail_patch
+    from backend.pipeline.tables import patches_text
+
+    existing_home(settings_for(home))
+    config = PatchConfig(**{name: value for name, value in options.items() if value is not None})
+    with workspace(home, "evaluate") as work:
+        rows = evaluate_tail_patch(work, runs, config)
+    report(rows, json_, patches_text(rows))
 
 
 @app.command()

@@ -8,14 +8,17 @@ from typing import Any
 
 from app.tasks_text import task_order, task_text
 from backend.catalogue.runs import MetricRow
-from backend.core.metrics import BUCKETS
+from backend.core.metrics import BUCKETS, TAIL_PATCH_DEPTHS
 
 METRIC_TITLES = {
     "mrr": "MRR",
     "recall_at_10": "Recall@10",
     "precision_at_1": "Precision@1",
     "precision_at_10": "Precision@10",
-    "tail_patch": "Tail-patch",
+    "tail_patch_1": "Tail-patch of the first, pp",
+    "tail_patch_3": "of 3, pp",
+    "tail_patch_5": "of 5, pp",
+    "tail_patch": "of 10, pp",
     "lds": "LDS",
 }
 """Name -> title, in the order of the columns; others follow by name."""
@@ -30,6 +33,8 @@ class MetricLine:
     bucket: str
     n: int
     values: list[float | None]
+    tail_patch_n: int | None
+    """How many prompts tail-patch was measured for; None where it was not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class MetricTable:
     titles: list[str]
     names: list[str]
     lines: list[MetricLine]
+    has_tail_patch: bool
 
 
 def metric_table(rows: Iterable[MetricRow]) -> MetricTable:
@@ -60,16 +66,20 @@ def metric_table(rows: Iterable[MetricRow]) -> MetricTable:
     for key in sorted(cells, key=order):
         task, bucket = key
         cell = cells[key]
+        patched = [row.n for name, row in cell.items() if name in TAIL_PATCH_DEPTHS]
+        others = [row.n for name, row in cell.items() if name not in TAIL_PATCH_DEPTHS]
         lines.append(
             MetricLine(
                 task=task,
                 task_title=task_text(task).title if task else "All tasks",
                 bucket=bucket,
-                n=max(row.n for row in cell.values()),
+                n=max(others or patched),
                 values=[cell[name].value if name in cell else None for name in names],
+                tail_patch_n=max(patched, default=None),
             )
         )
-    return MetricTable([METRIC_TITLES.get(name, name.replace("_", " ")) for name in names], names, lines)
+    titles = [METRIC_TITLES.get(name, name.replace("_", " ")) for name in names]
+    return MetricTable(titles, names, lines, any(line.tail_patch_n is not None for line in lines))
 
 
 def metrics_json(table: MetricTable) -> list[dict[str, Any]]:
@@ -80,6 +90,7 @@ def metrics_json(table: MetricTable) -> list[dict[str, Any]]:
             "bucket": line.bucket or None,
             "n": line.n,
             **dict(zip(table.names, line.values, strict=True)),
+            **({} if line.tail_patch_n is None else {"tail_patch_n": line.tail_patch_n}),
         }
         for line in table.lines
     ]

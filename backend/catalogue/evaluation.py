@@ -16,6 +16,9 @@ from backend.core.artifacts import Home
 from backend.core.metrics import BUCKETS
 from backend.core.records import TASKS
 
+TAIL_PATCH = "tail_patch"
+"""The metric that stands for a list: the mean over its first ten passages."""
+
 DEMO = "demo"
 """The pipeline of the bundled demonstration."""
 
@@ -35,19 +38,35 @@ def retrieval_table(
 ) -> list[dict[str, Any]]:
     """Mean retrieval metrics by method, task and bucket (None: all), over the newest runs of all query sets.
 
-    ``n`` counts the queries that some passage entails; cells without any are left out.
+    ``n`` counts the queries that some passage entails; cells without any are left out. Once tail-patch is measured for
+    some run of these, rows have "tail_patch" too: its mean over the queries measured, None where none is.
     """
     statement = (
         select(Run.method, Metric.task, Metric.bucket, Metric.name, Metric.value, Metric.n)
         .join(Run, Run.id == Metric.run_id)
-        .where(Run.id.in_(newest_runs(session, methods)), Metric.task != "", Metric.name.in_(RETRIEVAL_METRICS))
+        .where(
+            Run.id.in_(newest_runs(session, methods)),
+            Metric.task != "",
+            Metric.name.in_([*RETRIEVAL_METRICS, TAIL_PATCH]),
+        )
     )
     sums: dict[tuple[str, str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     counts: dict[tuple[str, str, str], int] = defaultdict(int)
+    patches: dict[tuple[str, str, str], tuple[float, int]] = {}
     for method, task, bucket, name, value, n in session.execute(statement):
-        if not tasks or task in tasks:
+        if tasks and task not in tasks:
+            continue
+        if name == TAIL_PATCH:
+            total, measured = patches.get((method, task, bucket), (0.0, 0))
+            patches[method, task, bucket] = total + value * n, measured + n
+        else:
             sums[method, task, bucket][name] += value * n
             counts[method, task, bucket] += n if name == "mrr" else 0
+
+    def patched(cell: tuple[str, str, str]) -> dict[str, float | None]:
+        total, measured = patches.get(cell, (0.0, 0))
+        return {TAIL_PATCH: total / measured if measured else None} if patches else {}
+
     return [
         {
             "method": method,
@@ -55,6 +74,7 @@ def retrieval_table(
             "bucket": bucket or None,
             "n": counts[method, task, bucket],
             **{name: sums[method, task, bucket][name] / counts[method, task, bucket] for name in RETRIEVAL_METRICS},
+            **patched((method, task, bucket)),
         }
         for method, task, bucket in sorted(sums, key=_reading_order)
     ]

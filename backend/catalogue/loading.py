@@ -30,6 +30,7 @@ from backend.catalogue.models import (
     Prompt,
     QuerySet,
 )
+from backend.catalogue.patches import load_patches
 from backend.catalogue.prompt_summaries import summarize_prompts
 from backend.catalogue.search import search_text_of
 from backend.core.artifacts import Home, read_manifest
@@ -37,7 +38,7 @@ from backend.core.errors import CorruptArtifact, MissingArtifact
 from backend.core.metrics import frequency_bucket
 from backend.core.text import slugify
 
-__all__ = ["load_corpus", "load_home", "load_model", "load_outputs", "load_query_set", "load_run"]
+__all__ = ["load_corpus", "load_home", "load_model", "load_outputs", "load_patches", "load_query_set", "load_run"]
 
 BATCH = 5_000
 """Rows a statement: bounds the memory that loading takes."""
@@ -313,6 +314,7 @@ LOADERS: dict[str, Callable[[Session, Path], bool]] = {
     "queries": load_query_set,
     "outputs": load_outputs,
     "run": load_run,
+    "patches": load_patches,
 }
 """Kind of artifact -> its loader, each kind after those that it needs."""
 

@@ -8,13 +8,13 @@ from sqlalchemy import Table, insert, select, text
 from sqlalchemy.orm import Session
 
 from backend.catalogue.artifact_reader import ArtifactReader
-from backend.catalogue.models import Base, Corpus, Model, OutputSet, QuerySet, Run
+from backend.catalogue.models import Base, Corpus, Model, OutputSet, PatchSet, QuerySet, Run
 from backend.core.errors import MissingArtifact
 
 LOADING_LOCK = 7_205_590_116
 """Key of the PostgreSQL advisory lock: one load at a time (SQLite has one writer anyway)."""
 
-ArtifactTable = type[Corpus] | type[Model] | type[QuerySet] | type[OutputSet] | type[Run]
+ArtifactTable = type[Corpus] | type[Model] | type[QuerySet] | type[OutputSet] | type[Run] | type[PatchSet]
 
 
 def is_loaded(session: Session, table: ArtifactTable, artifact_id: str) -> bool:

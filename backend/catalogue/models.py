@@ -29,6 +29,7 @@ __all__ = [
     "Output",
     "OutputSet",
     "Passage",
+    "PatchSet",
     "Prompt",
     "QuerySet",
     "RankedPassage",
@@ -234,7 +235,7 @@ class Ranking(Base):
     precision_at_1: Mapped[float | None]
     precision_at_10: Mapped[float | None]
     tail_patch: Mapped[float | None]
-    """Mean tail-patch of the first ten passages, in percentage points; None until it is measured."""
+    """Mean tail-patch of the first ten passages, in percentage points; None until that many are measured."""
 
 
 class RankedPassage(Base):
@@ -249,10 +250,11 @@ class RankedPassage(Base):
     percentile: Mapped[float | None]
     """Share of the scored passages, in percent, with a lower score (ties count half); None for an imported list."""
     tail_patch: Mapped[float | None]
+    """Change of the completion's probability by one step on the passage, in percentage points; None: not measured."""
 
 
 class Metric(Base):
-    """A mean over a run's queries: MRR, Recall@10, ... by task and bucket (empty string: all)."""
+    """A mean over a run's queries: MRR, Recall@10, tail-patch, ... by task and bucket (empty string: all)."""
 
     __tablename__ = "metrics"
 
@@ -262,6 +264,19 @@ class Metric(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[float]
     n: Mapped[int]
+
+
+class PatchSet(Artifact, Base):
+    """A loaded artifact of tail-patch over runs; what it measured is in the columns and metrics ``tail_patch``.
+
+    Its manifest has the means of the baselines too: a random passage, and passages that state the fact.
+    """
+
+    __tablename__ = "patch_sets"
+
+    query_set_id: Mapped[str] = mapped_column(ForeignKey("query_sets.id"))
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
+    """The model that took the steps."""
 
 
 class Stage(Base):

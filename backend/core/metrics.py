@@ -45,6 +45,19 @@ def retrieval_metrics(ranked: Sequence[str], entails: Collection[str] | None) ->
     )
 
 
+TAIL_PATCH_DEPTHS = {"tail_patch": 10, "tail_patch_1": 1, "tail_patch_3": 3, "tail_patch_5": 5}
+"""Name of a mean tail-patch -> how many of a list's first passages it is over; that over ten stands for the list."""
+
+
+def tail_patch_means(changes: Sequence[float], k: int) -> dict[str, float | None]:
+    """Mean tail-patch of a list's first passages at each depth, in the unit of ``changes``, first passage first.
+
+    ``k`` is how deep was measured: None at depths beyond it, and of an empty list. A list that ends before a depth has
+    the mean of what it holds.
+    """
+    return {name: mean(changes[:depth]) if depth <= k else None for name, depth in TAIL_PATCH_DEPTHS.items()}
+
+
 def mean(values: Iterable[float]) -> float | None:
     """Arithmetic mean; None of nothing."""
     collected = list(values)

@@ -7,24 +7,48 @@ from typing import Any
 
 MEASURES = (("mrr", "MRR"), ("recall_at_10", "Recall@10"), ("precision_at_1", "P@1"), ("precision_at_10", "P@10"))
 
+DEPTHS = (
+    ("tail_patch_1", "first"),
+    ("tail_patch_3", "first 3"),
+    ("tail_patch_5", "first 5"),
+    ("tail_patch", "first 10"),
+)
+
+CELL = ("task", "bucket", "method", "n")
+
 SHOWN = 100
 """Characters of a passage in a line."""
 
 
 def metrics_text(rows: Sequence[dict[str, Any]]) -> str:
     """`evaluate`'s rows as a table: a line for each task, bucket and method."""
-    header = ("task", "bucket", "method", "n", *(title for _, title in MEASURES))
+    patched = any("tail_patch" in row for row in rows)
+    header = (*CELL, *(title for _, title in MEASURES), *(["tail-patch"] if patched else []))
     body = [
         (
-            row["task"],
-            row["bucket"] or "all",
-            row["method"],
-            str(row["n"]),
+            *_cell(row),
             *("-" if row[name] is None else f"{row[name]:.3f}" for name, _ in MEASURES),
+            *([_points(row["tail_patch"])] if patched else []),
         )
         for row in rows
     ]
     return aligned([header, *body])
+
+
+def patches_text(rows: Sequence[dict[str, Any]]) -> str:
+    """`evaluate tail-patch`'s rows as a table, in percentage points."""
+    header = (*CELL, *(title for _, title in DEPTHS))
+    body = [(*_cell(row), *(_points(row[name]) for name, _ in DEPTHS)) for row in rows]
+    note = "Mean change of the completion's probability by one step on a passage, in percentage points."
+    return f"{aligned([header, *body])}\n\n{note}"
+
+
+def _cell(row: dict[str, Any]) -> tuple[str, str, str, str]:
+    return row["task"], row["bucket"] or "all", row["method"], str(row["n"])
+
+
+def _points(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.2f}"
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -159,6 +160,42 @@ def write_run(
     save_array(folder / "score_scales.f32.npy", scales.astype("float32"))
     write_json(folder / "query_facts.json", [{"lambda": 0.5} for _ in range(queries)])
     return finish(folder, "run", inputs, settings)
+
+
+def write_patches(
+    home: Home, corpus: Path, query_set: Path, model: Path, runs: Sequence[Path], rows: Sequence[int], k: int = 10
+) -> Path:
+    """Tail-patch of the first k passages of runs for the queries in these rows, as drawn by ``patch_change``."""
+    inputs = {"model": model.name, "corpus": corpus.name, "queries": query_set.name}
+    queries = [json.loads(line) for line in (query_set / "queries.jsonl").read_text().splitlines()]
+    config = {"k": k, "seed": 0, "queries": len(rows), "runs": sorted(run.name for run in runs)}
+    config |= {"optimizer": "adafactor", "learning_rate": 0.01}
+    folder = started(home, "patches", inputs, config)
+    firsts = {run.name: np.load(run / "proponents.i32.npy")[:, :k] for run in runs}
+    pairs = sorted({(int(p), row) for first in firsts.values() for row in rows for p in first[row] if p >= 0})
+    lists = {
+        run: {row: [patch_change(int(p), row) for p in first[row]] for row in rows} for run, first in firsts.items()
+    }
+    means: list[dict[str, Any]] = []
+    for run, of_run in lists.items():
+        for task, bucket in (("facts", ""), ("", "")):
+            row: dict[str, Any] = {"run": run, "method": run.split("-")[0], "task": task, "bucket": bucket}
+            for name, depth in (("tail_patch", 10), ("tail_patch_1", 1), ("tail_patch_3", 3), ("tail_patch_5", 5)):
+                row[name] = np.mean([np.mean(of[:depth]) for of in of_run.values()]).item() if depth <= k else None
+            means.append({**row, "n": len(rows)})
+    means.append({**means[0], "run": None, "method": "random passage", "tail_patch": 0.25})
+    save_array(folder / "pairs.i32.npy", np.array(pairs, np.int32))
+    save_array(folder / "changes.f64.npy", np.array([patch_change(*pair) for pair in pairs]))
+    found = [
+        {"id": queries[row]["id"], "position": row, "probability": 0.5, "random": [0], "entailing": []} for row in rows
+    ]
+    write_jsonl(folder / "queries.jsonl", found)
+    return finish(folder, "patches", inputs, config, queries=len(rows), pairs=len(pairs), means=means)
+
+
+def patch_change(passage: int, query: int) -> float:
+    """What ``write_patches`` says of a pair of positions, in percentage points."""
+    return (7 * passage + 3 * query) % 40 / 8 - 1
 
 
 def tiny_passages() -> list[Passage]:
