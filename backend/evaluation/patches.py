@@ -21,7 +21,7 @@ import numpy as np
 from backend.core.artifacts import Home, artifact_id, is_finished, seal
 from backend.core.errors import InputError, UserError
 from backend.core.files import load_array, save_array, write_jsonl
-from backend.core.metrics import TAIL_PATCH_DEPTHS, frequency_bucket, mean, tail_patch_means
+from backend.core.metrics import BUCKETS, TAIL_PATCH_DEPTHS, frequency_bucket, mean, tail_patch_means
 from backend.core.records import Passage, Query
 from backend.core.tokenizer import EncodedQuery
 from backend.evaluation.tail_patch import TailPatch
@@ -290,7 +290,8 @@ def _means(
                 for task in (query.task, ""):
                     for bucket in {frequency_bucket(query.frequency) or "", ""}:
                         cells[task, bucket].append(means)
-        for (task, bucket), of_queries in sorted(cells.items()):
+        for task, bucket in sorted(cells, key=lambda cell: (cell[0], ("", *BUCKETS).index(cell[1]))):
+            of_queries = cells[task, bucket]
             row: dict[str, Any] = {
                 "run": run_id,
                 "method": method,
