@@ -15,10 +15,10 @@ METRIC_TITLES = {
     "recall_at_10": "Recall@10",
     "precision_at_1": "Precision@1",
     "precision_at_10": "Precision@10",
-    "tail_patch_1": "Tail-patch of the first, pp",
-    "tail_patch_3": "of 3, pp",
-    "tail_patch_5": "of 5, pp",
-    "tail_patch": "of 10, pp",
+    "tail_patch_1": "Tail-patch@1",
+    "tail_patch_3": "@3",
+    "tail_patch_5": "@5",
+    "tail_patch": "@10",
     "lds": "LDS",
 }
 """Name -> title, in the order of the columns; others follow by name."""

@@ -61,12 +61,14 @@ def test_lists_show_the_mean_over_their_prompts(pages: TestClient, tiny: TinyHom
 
 def test_a_run_shows_its_means_and_how_many_they_are_over(pages: TestClient, tiny: TinyHome) -> None:
     text = pages.get(f"/runs/{tiny.runs[1]}").text
-    assert "Prompts patched" in text
+    assert "Tail-patch@1" in text
+    assert "percentage points" in text
     line = next(
         line
         for line in pages.get(f"/runs/{tiny.runs[1]}.json").json()["metrics"]
         if (line["task"], line["bucket"]) == ("facts", None)
     )
     assert (line["n"], line["tail_patch_n"]) == (10, len(ROWS))
+    assert f"{line['tail_patch_3']:+.2f}" in text
     assert {"tail_patch", "tail_patch_1", "tail_patch_3", "tail_patch_5"} <= line.keys()
-    assert "Prompts patched" not in pages.get(f"/runs/{tiny.runs[0]}").text
+    assert "Tail-patch@1" not in pages.get(f"/runs/{tiny.runs[0]}").text

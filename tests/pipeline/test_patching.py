@@ -17,6 +17,7 @@ from backend.catalogue.models import Metric, PatchSet, Prompt, RankedPassage, Ra
 from backend.core.artifacts import Home, read_manifest
 from backend.core.errors import UserError
 from backend.core.files import read_jsonl
+from backend.core.metrics import BUCKETS
 from backend.evaluation.patches import PatchConfig
 from backend.evaluation.tail_patch import TailPatch
 from backend.models.loading import load_model
@@ -56,6 +57,10 @@ def test_rows_have_the_contract_s_shape(measured):
     runs = json.loads(proponent(home, "status", "--json").stdout)["runs"]
     assert {row["method"] for row in rows} == {run["method"] for run in runs} | BASELINES
     assert {row["n"] for row in rows if row["bucket"] is None} == {4}
+    for method in BASELINES:
+        places = [(None, *BUCKETS).index(row["bucket"]) for row in rows if row["method"] == method]
+        assert len(places) > 1
+        assert places == sorted(places), "all first, then from seldom to often stated"
     assert "pairs of passage and query" in stderr
     value = {row["method"]: row["tail_patch_1"] for row in rows if row["bucket"] is None}
     assert value["bm25"] > value["random passage"]
