@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.api.bodies import unaskable
 from app.api.parameters import QuestionListParameters
 from app.api.schemas.questions import QuestionRequest
-from app.ask.asking import Question, complaints, find_subject, submit
+from app.ask.asking import Question, complaints, submit
 from app.ask.readers import reader_of
 from app.http.clients import address_turn, client_of
 from app.http.database import Catalogue
@@ -23,7 +23,7 @@ from app.http.logs import log_ask
 from app.prompts import rankings
 from backend.catalogue.models import Ask, AskedJob
 from backend.jobs.client import Asked, JobView, asks_of, find_job
-from backend.jobs.subjects import Subject
+from backend.jobs.subjects import Subject, find_subject
 from backend.settings import Settings
 
 LONGEST_KEY = 255

@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from app.http.database import Catalogue
 from app.http.errors import FieldError, Problem
 from backend.core.artifacts import Home
 from backend.core.records import TASKS
-from backend.jobs.checking import text_complaints, token_complaints
+from backend.jobs import checking
 from backend.jobs.client import Asked, IdempotencyConflict, QueueFull, ask, has_asked
-from backend.jobs.records import JobRequest, complete_request, rank_request
-from backend.jobs.subjects import Subject, subjects
+from backend.jobs.records import JobRequest, complete_request
+from backend.jobs.subjects import Subject
 from backend.settings import Settings
 
 BUSY_SECONDS = 60
@@ -37,31 +35,14 @@ class Question:
     @property
     def requests(self) -> list[JobRequest]:
         """One ranking for each method."""
-        runs = [self.subject.runs[method] for method in self.methods]
-        # Where the completion is the model's to give, a method that looks at no model needs it too.
         return [
-            rank_request(
-                run.id,
-                run.model_id or (self.subject.model_id if self.completion is None else None),
-                self.prompt,
-                self.completion,
-                self.task,
-                self.k,
-            )
-            for run in runs
+            self.subject.rank_request(method, self.prompt, self.completion, self.task, self.k)
+            for method in self.methods
         ]
 
     def completions(self, samples: int) -> list[JobRequest]:
         """One job that completes the prompt, for a reader to choose from."""
         return [complete_request(self.subject.model_id or "", self.prompt, samples)]
-
-
-def find_subject(session: Session, query_set_id: str | None) -> Subject | None:
-    """What is asked about: the named query set, or the newest; None where there is none."""
-    found = subjects(session)
-    if query_set_id is None:
-        return found[0] if found else None
-    return next((subject for subject in found if subject.query_set_id == query_set_id), None)
 
 
 def complaints(
@@ -73,10 +54,8 @@ def complaints(
     task: str | None,
 ) -> list[FieldError]:
     """Everything that is wrong with a question, by field."""
-    errors = [FieldError(found.field, found.message) for found in text_complaints(prompt, completion)]
-    if not errors and subject.model_id is not None:
-        found = token_complaints(Home(settings.home.absolute()), subject.model_id, prompt, completion)
-        errors += [FieldError(complaint.field, complaint.message) for complaint in found]
+    found = checking.complaints(Home(settings.home.absolute()), subject.model_id, prompt, completion)
+    errors = [FieldError(complaint.field, complaint.message) for complaint in found]
     if completion is None and subject.model_id is None:
         errors.append(FieldError("completion", "is needed: there is no model here that could complete the prompt"))
     if not methods:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
-from app.ask.asking import Question, find_subject, require_asking, submit
+from app.ask.asking import Question, require_asking, submit
 from app.ask.forms import MODEL, Form, Typed, check, typed_question
 from app.ask.job_routes import router as jobs
 from app.ask.parameters import AskParameters
@@ -24,6 +24,7 @@ from app.http.limits import asking_limit
 from app.http.logs import log_ask
 from app.http.parameters import parameters_of
 from app.http.rendering import render
+from backend.jobs.subjects import find_subject
 
 router = APIRouter()
 AskAsked = Annotated[AskParameters, Depends(parameters_of(AskParameters))]

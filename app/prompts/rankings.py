@@ -183,12 +183,7 @@ def _entries(
     def entry(row: RankedRow) -> dict[str, Any]:
         passage = passages[row.passage_pk]
         return {
-            "rank": abs(row.rank),
-            "score": row.score,
-            "percentile": row.percentile,
-            "passage_id": passage.passage_id,
-            "text": passage.text,
-            "source": passage.source,
+            **catalogue.ranked_fields(row, passage),
             "group": passage.near_duplicates,
             "entails": loaded.entails(row.passage_pk),
             "tail_patch": row.tail_patch,

@@ -17,10 +17,15 @@ LOADING_LOCK = 7_205_590_116
 ArtifactTable = type[Corpus] | type[Model] | type[QuerySet] | type[OutputSet] | type[Run] | type[PatchSet]
 
 
-def is_loaded(session: Session, table: ArtifactTable, artifact_id: str) -> bool:
-    """True if the artifact is there; else no other process loads anything until this transaction ends."""
+def one_at_a_time(session: Session) -> None:
+    """Let no other process load anything, or add a question's prompt, until this transaction ends."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOADING_LOCK})
+
+
+def is_loaded(session: Session, table: ArtifactTable, artifact_id: str) -> bool:
+    """True if the artifact is there; else no other process loads anything until this transaction ends."""
+    one_at_a_time(session)
     return _is_there(session, table, artifact_id)
 
 

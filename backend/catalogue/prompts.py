@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -67,6 +67,18 @@ def ranked_rows(session: Session, ranking_pks: Collection[int]) -> list[RankedRo
     statement = select(*columns).where(RankedPassage.ranking_pk.in_(ranking_pks))
     rows = session.execute(statement.order_by(RankedPassage.rank)).all()
     return cast("list[RankedRow]", rows)  # hundreds a page: rows have the same names, and making others takes time
+
+
+def ranked_fields(row: RankedRow, passage: Passage) -> dict[str, Any]:
+    """What every JSON of a listed passage begins with."""
+    return {
+        "rank": abs(row.rank),
+        "score": row.score,
+        "percentile": row.percentile,
+        "passage_id": passage.passage_id,
+        "text": passage.text,
+        "source": passage.source,
+    }
 
 
 def entailing_passages(session: Session, prompt_pk: int) -> set[int]:

@@ -17,6 +17,7 @@ import tokenizers
 
 from backend.core.errors import CorruptArtifact, InputError, MissingArtifact
 from backend.core.files import canonical_json, read_json, write_json
+from backend.core.records import Query
 from backend.core.text import join_query
 
 TOKENIZER = "tokenizer.json"
@@ -138,6 +139,13 @@ class TextTokenizer:
             )
         self._check_context(len(ids), "The prompt and completion have")
         return EncodedQuery(ids, first)
+
+    def encode_named(self, query: Query) -> EncodedQuery:
+        """``encode_query`` of one of many queries: its errors name the query."""
+        try:
+            return self.encode_query(query.prompt, query.completion)
+        except InputError as error:
+            raise InputError(f"Query {query.id!r}: {error.message}", error.remedy) from error
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """BOS + the prompt's tokens, for generation; raises InputError if empty or not shorter than the

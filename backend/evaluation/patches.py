@@ -129,7 +129,7 @@ def measure_runs(
     if is_finished(folder):
         return folder.name
     started = time.monotonic()
-    encoded = {row: _encode(subject, row) for row in chosen}
+    encoded = {row: subject.loaded.tokenizer.encode_named(subject.queries[row]) for row in chosen}
     lists = _lists(subject, chosen, config)
     pairs = _pairs(lists)
     changes = _measure(patch, subject, encoded, pairs, folder / "parts", progress, announce)
@@ -176,14 +176,6 @@ def fact_queries(queries: Sequence[Query]) -> list[int]:
 def _drawn(names: Iterable[str], key: str) -> list[str]:
     """Names in an order drawn by the key and each name alone: a smaller sample is the beginning of a larger one."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{key}/{name}".encode()).digest())
-
-
-def _encode(subject: PatchSubject, row: int) -> EncodedQuery:
-    query = subject.queries[row]
-    try:
-        return subject.loaded.tokenizer.encode_query(query.prompt, query.completion)
-    except InputError as error:
-        raise InputError(f"Query {query.id!r}: {error.message}", error.remedy) from error
 
 
 def _lists(subject: PatchSubject, rows: Sequence[int], config: PatchConfig) -> list[_Lists]:

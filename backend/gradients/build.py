@@ -44,6 +44,7 @@ from backend.gradients.store import (
     write_shard,
 )
 from backend.models.batching import equal_length_batches
+from backend.models.loading import LoadedModel
 
 CALIBRATION_EXAMPLES = 512
 HEADROOM = 64.0
@@ -89,6 +90,11 @@ class EncodableModel:
     optimizer_state: Mapping[str, Tensor] | None
     """Adafactor's or Adam's state by parameter name; None where the model came without."""
     device: str = "cpu"
+
+    @classmethod
+    def of(cls, loaded: LoadedModel) -> EncodableModel:
+        """A loaded model, with the optimizer's second moment where it was trained here."""
+        return cls(loaded.model, loaded.tokenizer.fingerprint, loaded.optimizer_state, str(loaded.device))
 
 
 def build_passage_store(

@@ -35,6 +35,14 @@ class TokenCount:
     limit: int
 
 
+def complaints(home: Home, model_id: str | None, prompt: str, completion: str | None) -> list[Complaint]:
+    """What is wrong with a question's texts; where they are right and there is a model, with its tokens."""
+    found = text_complaints(prompt, completion)
+    if not found and model_id is not None:
+        return token_complaints(home, model_id, prompt, completion)
+    return found
+
+
 def text_complaints(prompt: str, completion: str | None) -> list[Complaint]:
     """What is wrong with the two texts whatever the model; a completion of None is the model's to give."""
     found = [_of_text("prompt", prompt)]

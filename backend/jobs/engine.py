@@ -6,7 +6,6 @@ its products are exact integers. So a question's answer has the same bytes whate
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections import OrderedDict
@@ -26,38 +25,24 @@ from backend.gradients.build import EncodableModel
 from backend.gradients.encoder import GradientEncoder
 from backend.gradients.query_encoder import open_encoder
 from backend.gradients.store import GradientStore
+from backend.jobs.records import RunRecord
 from backend.methods.protocol import EvaluationQueries, MethodInputs, PreparedMethod
 from backend.methods.registry import find_method
 from backend.models.decoding import Generated, Limits, decode, sampler
 from backend.models.generation import GenerationConfig, limits_of
 from backend.models.loading import LoadedModel, load_model, resolve_device
 from backend.search.int8_scan import Int8Scan, approximate_scores, open_scan
-from backend.search.reduce import QueryRanking, reduce_query, ties_by_id
+from backend.search.reduce import OPPONENTS, PROPONENTS, QueryRanking, reduce_query, ties_by_id
 from backend.search.scoring import Scorer
-
-log = logging.getLogger(__name__)
 
 MODELS, RUNS, CORPORA = 2, 16, 2
 """How many of each are kept; the one that was used longest ago goes first."""
 
-PROPONENTS, OPPONENTS = 100, 20
 MOST_NEW_TOKENS = 40
 
 T = TypeVar("T")
 OnStage = Callable[[str, float, int | None], None]
 """(stage, share of it that is done, which question it is about; None: all of the batch)."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """What the catalogue knows of a run."""
-
-    id: str
-    method: str
-    corpus_id: str
-    query_set_id: str
-    model_id: str | None
-    manifest: dict[str, Any]
 
 
 @dataclass
@@ -149,11 +134,10 @@ class Engine:
         store = GradientStore.open(self.home, inputs["store"])
         model = self.model(record.model_id)
         encoder_key = (record.model_id, inputs["store"])
-        encoder = _kept(self._encoders, encoder_key, MODELS, lambda: open_encoder(_encodable(model), store))
+        encoder = _kept(self._encoders, encoder_key, MODELS, lambda: open_encoder(EncodableModel.of(model), store))
         row_set = method.row_set
-        scan = _kept(
-            self._scans, (inputs["store"], row_set), 2 * MODELS, lambda: open_scan(store, row_set, self.device)
-        )
+        scan_key = (inputs["store"], row_set)
+        scan = _kept(self._scans, scan_key, 2 * MODELS, lambda: open_scan(store, row_set, self.device))
         evaluation = self._evaluation(inputs["evaluation_store"])
         prepared = method.prepare(MethodInputs(passages, store, evaluation))
         scan.rows.prepare()
@@ -173,8 +157,7 @@ class Engine:
             return None
         store = GradientStore.open(self.home, store_id)
         query_set_id = str(store.manifest.inputs["queries"])
-        rows = [row for row, query in enumerate(load_queries(self.home, query_set_id)) if query.task == "facts"]
-        return EvaluationQueries(query_set_id, store, np.array(rows, np.intp))
+        return EvaluationQueries.of_facts(query_set_id, store, load_queries(self.home, query_set_id))
 
     def answer(self, run: LoadedRun, queries: Sequence[Query], on_stage: OnStage) -> list[Answer | UserError]:
         """The ranking of each question, or why there is none for it."""
@@ -208,7 +191,8 @@ class Engine:
         """Scores of all passages, (questions, passages) float32: of projected methods by one scan for all."""
 
         def scan_of(store: GradientStore, row_set: str) -> Int8Scan:
-            return run.scan or open_scan(store, row_set, self.device)
+            assert run.scan is not None, "only methods that read a store ask for a scan"
+            return run.scan
 
         rows = approximate_scores(scorers, scan_of, lambda done, total: on_stage("scan", done / total, None))
         if run.scan is not None and run.scan.last is not None:
@@ -273,10 +257,6 @@ def greedy_completion(generated: Generated) -> str:
     if not generated.text:
         raise InputError("The model ends here: it has nothing to add to this prompt.", "Give a completion of your own.")
     return generated.text
-
-
-def _encodable(loaded: LoadedModel) -> EncodableModel:
-    return EncodableModel(loaded.model, loaded.tokenizer.fingerprint, loaded.optimizer_state, str(loaded.device))
 
 
 def _kept(store: OrderedDict[Any, T], key: Any, most: int, make: Callable[[], T]) -> T:

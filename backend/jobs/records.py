@@ -37,6 +37,18 @@ class JobRequest:
         return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:24]
 
 
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What the catalogue knows of a run that a job is about."""
+
+    id: str
+    method: str
+    corpus_id: str
+    query_set_id: str
+    model_id: str | None
+    manifest: dict[str, Any]
+
+
 def rank_request(
     run_id: str, model_id: str | None, prompt: str, completion: str | None, task: str | None, k: int
 ) -> JobRequest:

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from backend.catalogue.loading_steps import LOADING_LOCK, insert_rows
+from backend.catalogue.loading_steps import insert_rows, one_at_a_time
 from backend.catalogue.models import Output, Passage, Prompt, QuerySet, RankedPassage, Ranking, Run
 from backend.core.text import search_words
-from backend.jobs.engine import Answer, RunRecord
-from backend.jobs.records import asked_slug
+from backend.jobs.records import RunRecord, asked_slug
+
+if TYPE_CHECKING:
+    from backend.jobs.engine import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,7 @@ def write_prompt(
     own: OwnAnswer | None,
 ) -> int:
     """Make sure that a question's prompt is there, with its model's own answer; returns its primary key."""
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOADING_LOCK})
+    one_at_a_time(session)
     slug = asked_slug(run.query_set_id, prompt, completion, task)
     found = prompt_of(session, slug)
     if found is None:

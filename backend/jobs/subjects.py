@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from backend.catalogue.loading_runs import IMPORTED
 from backend.catalogue.models import QuerySet
 from backend.catalogue.runs import RunSummary, current_runs, runs_by_id
+from backend.jobs.records import JobRequest, rank_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,20 @@ class Subject:
     model_name: str | None
     runs: dict[str, RunSummary]
     """The current run of each method, by slug."""
+
+    def rank_request(self, method: str, prompt: str, completion: str | None, task: str | None, k: int) -> JobRequest:
+        """What to ask of a method that has a run here.
+
+        Where the completion is the model's to give, a method that looks at no model needs it too.
+        """
+        run = self.runs[method]
+        model_id = run.model_id or (self.model_id if completion is None else None)
+        return rank_request(run.id, model_id, prompt, completion, task, k)
+
+
+def find_subject(session: Session, query_set_id: str | None) -> Subject | None:
+    """What is asked about: the named query set, or the newest; None where there is none."""
+    return next((subject for subject in subjects(session) if query_set_id in (None, subject.query_set_id)), None)
 
 
 def subjects(session: Session) -> list[Subject]:

@@ -12,12 +12,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend.catalogue.database import read_session
-from backend.catalogue.models import Passage, QuerySet
+from backend.catalogue.models import Corpus, Passage, QuerySet
 from backend.catalogue.runs import current_runs
 from backend.core.errors import UserError
 from backend.core.records import Query
-from backend.jobs.engine import Engine, RunRecord
+from backend.jobs.engine import Engine
 from backend.jobs.queue import Claimed
+from backend.jobs.records import RunRecord
 from backend.jobs.results import first_passages, prompt_of, run_record, write_tail_patch
 
 
@@ -80,10 +81,8 @@ def measure(database: Database, engine: Engine, job: Claimed, progress: Callable
 
 def _random_passage(session: Session, run: RunRecord, slug: str) -> tuple[str, str]:
     """(id, text) of a passage drawn by the question's slug: the same every time."""
-    rows = session.scalar(
-        select(Passage.position).where(Passage.corpus_id == run.corpus_id).order_by(Passage.position.desc()).limit(1)
-    )
-    draw = int.from_bytes(hashlib.sha256(f"random/{slug}".encode()).digest()[:8], "little") % ((rows or 0) + 1)
+    passages = session.get_one(Corpus, run.corpus_id).passage_count
+    draw = int.from_bytes(hashlib.sha256(f"random/{slug}".encode()).digest()[:8], "little") % passages
     statement = select(Passage.passage_id, Passage.text)
     row = session.execute(statement.where(Passage.corpus_id == run.corpus_id, Passage.position == draw)).one()
     return row[0], row[1]

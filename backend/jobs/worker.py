@@ -277,7 +277,7 @@ class _Worker:
             if missing:
                 said = self.engine.own_answer(model_id, query)
                 item.own = OwnAnswer(model_id, said.text, said.probability, answer.completion_probability)
-        seconds = {} if answer is None else {name: round(took, 6) for name, took in answer.seconds.items()}
+        seconds = {} if answer is None else answer.seconds
         with write_session(self.database, shown=False) as session:
             pk = write_prompt(session, run.record, query.prompt, query.completion, item.task, item.own)
             if answer is not None:

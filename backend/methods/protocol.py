@@ -23,6 +23,12 @@ class EvaluationQueries:
     rows: np.ndarray
     """Positions of the queries in their set."""
 
+    @classmethod
+    def of_facts(cls, query_set_id: str, store: GradientStore, queries: Sequence[Query]) -> EvaluationQueries:
+        """The fact queries of a set, as the paper takes R_eval; ``queries`` are all of the set."""
+        rows = [row for row, query in enumerate(queries) if query.task == "facts"]
+        return cls(query_set_id, store, np.array(rows, np.intp))
+
 
 @dataclass(frozen=True)
 class MethodInputs:

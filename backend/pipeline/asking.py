@@ -10,16 +10,21 @@ from typing import Any
 from sqlalchemy import Engine
 
 from backend.catalogue.database import read_session, write_session
-from backend.catalogue.models import Passage
-from backend.catalogue.prompts import passages_by_pk, prompt_by_slug, ranked_rows, rankings_of_prompt
+from backend.catalogue.prompts import (
+    passages_by_pk,
+    prompt_by_slug,
+    ranked_fields,
+    ranked_rows,
+    rankings_of_prompt,
+)
 from backend.core.artifacts import Home
 from backend.core.errors import InputError, UserError
 from backend.core.records import TASKS
-from backend.jobs.checking import text_complaints, token_complaints
+from backend.jobs.checking import complaints
 from backend.jobs.client import JobView, ask, find_job
 from backend.jobs.queue import live_workers
-from backend.jobs.records import JobRequest, rank_request
-from backend.jobs.subjects import Subject, subjects
+from backend.jobs.records import JobRequest
+from backend.jobs.subjects import Subject, find_subject
 from backend.settings import Settings
 
 LOOK_SECONDS = 0.05
@@ -42,8 +47,7 @@ def ask_and_wait(
     Raises InputError naming what is wrong with the question, and UserError with the reason where it failed.
     """
     with read_session(engine) as session:
-        found = subjects(session)
-        subject = next((s for s in found if query_set_id in (None, s.query_set_id)), None)
+        subject = find_subject(session, query_set_id)
     if subject is None:
         raise UserError("There is nothing to ask about yet.", "Run `proponent demo`, or import a corpus and rank.")
     request = _request(settings, subject, prompt, completion, method, task, k)
@@ -56,20 +60,16 @@ def ask_and_wait(
 def _request(
     settings: Settings, subject: Subject, prompt: str, completion: str | None, method: str, task: str | None, k: int
 ) -> JobRequest:
-    complaints = text_complaints(prompt, completion)
-    if not complaints and subject.model_id is not None:
-        complaints = token_complaints(Home(settings.home.absolute()), subject.model_id, prompt, completion)
-    if complaints:
-        raise InputError(" ".join(complaint.sentence for complaint in complaints))
+    found = complaints(Home(settings.home.absolute()), subject.model_id, prompt, completion)
+    if found:
+        raise InputError(" ".join(complaint.sentence for complaint in found))
     if method not in subject.runs:
         raise InputError(f"There is no run of {method!r} here.", f"There are runs of {', '.join(subject.runs)}.")
     if task is not None and task not in TASKS:
         raise InputError(f"There is no task {task!r}.", f"Known: {', '.join(TASKS)}.")
-    run = subject.runs[method]
-    model_id = run.model_id or (subject.model_id if completion is None else None)
-    if completion is None and model_id is None:
+    if completion is None and subject.model_id is None:
         raise InputError("There is no model here that could complete the prompt.", "Give the completion too.")
-    return rank_request(run.id, model_id, prompt, completion, task, k)
+    return subject.rank_request(method, prompt, completion, task, k)
 
 
 def _wait(settings: Settings, engine: Engine, job_id: str) -> JobView:
@@ -109,7 +109,11 @@ def _answer(engine: Engine, job: JobView, k: int) -> dict[str, Any]:
         rows = [row for row in ranked_rows(session, [rankings[0].pk]) if abs(row.rank) <= k]
         passages = passages_by_pk(session, {row.passage_pk for row in rows})
         sides = {
-            side: [_entry(row, passages) for row in sorted(rows, key=lambda row: abs(row.rank)) if row.rank * sign > 0]
+            side: [
+                ranked_fields(row, passages[row.passage_pk])
+                for row in sorted(rows, key=lambda row: abs(row.rank))
+                if row.rank * sign > 0
+            ]
             for side, sign in (("proponents", 1), ("opponents", -1))
         }
     return {
@@ -119,16 +123,4 @@ def _answer(engine: Engine, job: JobView, k: int) -> dict[str, Any]:
         "prompt": found[0].prompt,
         "completion": found[0].completion,
         "rankings": [{"run": job.run_id, "method": job.method, **sides}],
-    }
-
-
-def _entry(row: Any, passages: dict[int, Passage]) -> dict[str, Any]:
-    passage = passages[row.passage_pk]
-    return {
-        "rank": abs(row.rank),
-        "score": row.score,
-        "percentile": row.percentile,
-        "passage_id": passage.passage_id,
-        "text": passage.text,
-        "source": passage.source,
     }

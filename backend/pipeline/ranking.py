@@ -13,10 +13,7 @@ from backend.core.files import save_array, write_json
 from backend.core.records import Query
 from backend.gradients.store import GradientStore, check_comparable
 from backend.methods.protocol import Method, MethodInputs
-from backend.search.reduce import Rankings, reduce_scores
-
-PROPONENTS = 100
-OPPONENTS = 20
+from backend.search.reduce import OPPONENTS, PROPONENTS, Rankings, reduce_scores
 
 
 def rank(

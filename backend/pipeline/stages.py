@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import torch
 
 from backend.core.artifacts import artifact_id, read_manifest
-from backend.core.errors import InputError, UserError
+from backend.core.errors import UserError
 from backend.core.files import read_jsonl
 from backend.core.records import Passage
 from backend.core.tokenizer import TextTokenizer
@@ -178,11 +177,10 @@ def _with_stores(work: Workspace, passages: Sequence[Passage], subject: Subject)
         )
         for query_set_id in {subject.query_set_id, base_id}
     }
-    facts = [row for row, query in enumerate(work.queries(base_id)) if query.task == "facts"]
     inputs = MethodInputs(
         passages,
         GradientStore.open(work.home, subject.store_id),
-        EvaluationQueries(base_id, stores[base_id], np.array(facts, np.intp)),
+        EvaluationQueries.of_facts(base_id, stores[base_id], work.queries(base_id)),
     )
     return inputs, stores[subject.query_set_id]
 
@@ -211,17 +209,10 @@ def _passage_examples(work: Workspace, model_id: str, corpus_id: str) -> tuple[l
 
 def _query_examples(work: Workspace, model_id: str, query_set_id: str) -> list[Example]:
     tokenizer = TextTokenizer.load(work.folder("model", model_id))
-    examples = []
-    for query in work.queries(query_set_id):
-        try:
-            encoded = tokenizer.encode_query(query.prompt, query.completion)
-        except InputError as error:
-            raise InputError(f"Query {query.id!r}: {error.message}", error.remedy) from error
-        examples.append(Example(query.id, encoded.ids, encoded.first_target))
-    return examples
+    encoded = [(query.id, tokenizer.encode_named(query)) for query in work.queries(query_set_id)]
+    return [Example(query_id, query.ids, query.first_target) for query_id, query in encoded]
 
 
 def encodable_model(work: Workspace, model_id: str) -> EncodableModel:
-    """A model as the encoder takes it, with the optimizer's second moment where it was trained here."""
-    loaded = load_model(work.home, model_id, device=work.settings.device)
-    return EncodableModel(loaded.model, loaded.tokenizer.fingerprint, loaded.optimizer_state, str(loaded.device))
+    """A model as the encoder takes it."""
+    return EncodableModel.of(load_model(work.home, model_id, device=work.settings.device))

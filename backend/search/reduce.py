@@ -19,6 +19,9 @@ import numpy as np
 from backend.core.errors import UserError
 from backend.search.scoring import Scorer
 
+PROPONENTS, OPPONENTS = 100, 20
+"""Passages of a query's list that a run keeps, on each side."""
+
 HISTOGRAM_BINS = 64
 QUANTILES = 1001
 OVERSAMPLE = 4

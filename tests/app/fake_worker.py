@@ -5,18 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.orm import Session
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from backend.catalogue import models as m
 from backend.catalogue.database import read_session, write_session
 from backend.core.files import write_json
-from backend.core.text import search_words
 from backend.core.tokenizer import TextTokenizer, Tokenization
 from backend.jobs import queue
 from backend.jobs.queue import Claimed
-from backend.jobs.records import asked_slug, rank_request
+from backend.jobs.records import rank_request
+from backend.jobs.results import run_record, write_prompt
 
 MODEL_PROMPT = 1
 """Primary key of the prompt whose lists every question gets."""
@@ -130,29 +130,12 @@ def add_failed_question(engine: Engine) -> str:
 
 def answer(session: Session, run_id: str, prompt: str, completion: str, task: str | None) -> int:
     """A question's prompt, and a ranking of a run for it: that of the model prompt. Returns the prompt's key."""
-    run = session.get_one(m.Run, run_id)
-    slug = asked_slug(run.query_set_id, prompt, completion, task)
-    asked = session.scalars(select(m.Prompt).where(m.Prompt.slug == slug)).one_or_none()
-    if asked is None:
-        asked = m.Prompt(
-            query_set_id=_asked_set(session, run),
-            position=session.scalar(select(func.count()).select_from(m.Prompt).where(m.Prompt.asked)) or 0,
-            query_id=slug,
-            slug=slug,
-            task=task or "",
-            prompt=prompt,
-            completion=completion,
-            aliases={},
-            search_text=" ".join(search_words(f"{prompt} {completion}")),
-            asked=True,
-        )
-        session.add(asked)
-        session.flush()
+    prompt_pk = write_prompt(session, run_record(session, run_id), prompt, completion, task, None)
     known = select(m.Ranking).where(m.Ranking.run_id == run_id)
-    if session.scalars(known.where(m.Ranking.prompt_pk == asked.pk)).one_or_none() is None:
+    if session.scalars(known.where(m.Ranking.prompt_pk == prompt_pk)).one_or_none() is None:
         copied = session.scalars(known.where(m.Ranking.prompt_pk == MODEL_PROMPT)).one()
-        _copy(session, copied, asked.pk)
-    return asked.pk
+        _copy(session, copied, prompt_pk)
+    return prompt_pk
 
 
 def measure(session: Session, run_id: str, slug: str) -> tuple[int, dict[str, object]]:
@@ -174,23 +157,6 @@ def measure(session: Session, run_id: str, slug: str) -> tuple[int, dict[str, ob
         "step": {"optimizer": "adafactor", "learning_rate": 0.0003, "state": "saved"},
         "seconds": {"patching": 1.2},
     }
-
-
-def _asked_set(session: Session, run: m.Run) -> str:
-    known = session.scalar(select(m.QuerySet.id).where(m.QuerySet.asked_of == run.query_set_id))
-    if known is not None:
-        return known
-    made = m.QuerySet(
-        id=f"asked-{run.query_set_id}",
-        name="questions",
-        corpus_id=run.corpus_id,
-        created_at=datetime.now(UTC),
-        manifest={"kind": "questions", "inputs": {}, "config": {}},
-        asked_of=run.query_set_id,
-    )
-    session.add(made)
-    session.flush()
-    return made.id
 
 
 def _copy(session: Session, copied: m.Ranking, prompt_pk: int) -> None:
