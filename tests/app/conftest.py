@@ -11,8 +11,17 @@ from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from app.main import create_app
+from tests.app.clock import Clock
 from tests.app.example_catalogue import fill, open_empty, settings_for
 from tests.app.fake_worker import add_failed_question, add_tokenizer
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The limits' time, which stands still."""
+    made = Clock()
+    made.rule(monkeypatch)
+    return made
 
 
 @pytest.fixture(scope="session")

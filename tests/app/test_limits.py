@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +14,12 @@ from app.http.clients import UNKNOWN, network_of
 from app.http.limits import BoundedCounts, PerMinute
 from app.http.rendering import asset
 from app.main import create_app
+from tests.app.clock import Clock
 from tests.app.example_catalogue import settings_for
 from tests.app.questions import COOKIE, post, refused
 from tests.catalogue.factories import tiny_home
 
-
-@dataclass
-class Clock:
-    """Time as the counts see it."""
-
-    now: float = 1_800_000_000.0  # the start of a minute
-
-    def time(self) -> float:
-        return self.now
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr("app.http.limits.time", made)
-    monkeypatch.setattr("limits.storage.memory.time", made)
-    return made
+pytestmark = pytest.mark.usefixtures("clock")
 
 
 def client_of(home: Path, address: tuple[str, int] = ("192.0.2.1", 1), **changes: Any) -> TestClient:
@@ -121,8 +105,7 @@ def test_where_nobody_may_ask_nothing_is_counted(tiny: Path) -> None:
 def test_waiting_as_told_is_enough(amount: int, steps: list[float]) -> None:
     clock, patch = Clock(), pytest.MonkeyPatch()
     with patch.context() as patched:
-        patched.setattr("app.http.limits.time", clock)
-        patched.setattr("limits.storage.memory.time", clock)
+        clock.rule(patched)
         limit = PerMinute(amount)
         for step in steps:
             clock.now += step / amount

@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 from app.http.logs import CLIENT_LEFT, RequestLog, Visit
 from app.main import Application, create_app
 from backend.logs import bind, configure, get_logger
+from tests.app.clock import Clock
 from tests.app.questions import URL, post, settings_of
 from tests.catalogue.factories import tiny_home
 
@@ -100,7 +101,7 @@ def test_every_request_is_a_line(
     assert "words" not in stderr.getvalue()
 
 
-def test_a_refused_address_is_a_line(full_home: Path, stderr: io.StringIO) -> None:
+def test_a_refused_address_is_a_line(full_home: Path, stderr: io.StringIO, clock: Clock) -> None:
     client = TestClient(create_app(settings_of(full_home, reads_per_minute=1)))
     client.get("/healthz")
     refusal = client.get("/runs.json")
