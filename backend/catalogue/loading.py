@@ -20,6 +20,7 @@ from backend.catalogue.artifact_reader import ArtifactReader, optional_text, tex
 from backend.catalogue.database import write_session
 from backend.catalogue.loading_runs import load_run
 from backend.catalogue.loading_steps import insert_rows, is_loaded, require_loaded
+from backend.catalogue.measurements import load_measurement
 from backend.catalogue.models import (
     Corpus,
     Entailment,
@@ -315,6 +316,7 @@ LOADERS: dict[str, Callable[[Session, Path], bool]] = {
     "outputs": load_outputs,
     "run": load_run,
     "patches": load_patches,
+    "measurement": load_measurement,
 }
 """Kind of artifact -> its loader, each kind after those that it needs."""
 

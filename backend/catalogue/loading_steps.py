@@ -8,13 +8,15 @@ from sqlalchemy import Table, insert, select, text
 from sqlalchemy.orm import Session
 
 from backend.catalogue.artifact_reader import ArtifactReader
-from backend.catalogue.models import Base, Corpus, Model, OutputSet, PatchSet, QuerySet, Run
+from backend.catalogue.models import Base, Corpus, Measurement, Model, OutputSet, PatchSet, QuerySet, Run
 from backend.core.errors import MissingArtifact
 
 LOADING_LOCK = 7_205_590_116
 """Key of the PostgreSQL advisory lock: one load at a time (SQLite has one writer anyway)."""
 
-ArtifactTable = type[Corpus] | type[Model] | type[QuerySet] | type[OutputSet] | type[Run] | type[PatchSet]
+ArtifactTable = (
+    type[Corpus] | type[Model] | type[QuerySet] | type[OutputSet] | type[Run] | type[PatchSet] | type[Measurement]
+)
 
 
 def one_at_a_time(session: Session) -> None:

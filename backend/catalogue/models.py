@@ -24,6 +24,7 @@ __all__ = [
     "Corpus",
     "Entailment",
     "Job",
+    "Measurement",
     "Metric",
     "Model",
     "Output",
@@ -277,6 +278,18 @@ class PatchSet(Artifact, Base):
     query_set_id: Mapped[str] = mapped_column(ForeignKey("query_sets.id"))
     model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
     """The model that took the steps."""
+
+
+class Measurement(Artifact, Base):
+    """A loaded measurement of methods; its numbers are the facts of its manifest, for pages to pick from."""
+
+    __tablename__ = "measurements"
+
+    what: Mapped[str] = mapped_column(index=True)
+    """lds, removal, checkpoints, fidelity, kinds, ...: decides the form of the facts."""
+    query_set_id: Mapped[str] = mapped_column(ForeignKey("query_sets.id"))
+    model_id: Mapped[str | None] = mapped_column(ForeignKey("models.id"))
+    """The model that it is about; None for one about texts alone."""
 
 
 class Stage(Base):

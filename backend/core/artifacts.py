@@ -29,10 +29,12 @@ FOLDERS = {
     "store": "stores",
     "run": "runs",
     "patches": "patches",
+    "retrainings": "retrainings",
+    "measurement": "measurements",
 }
 """Kind of artifact -> folder under the home."""
 
-FORMAT = {"corpus": 1, "queries": 1, "model": 1, "outputs": 1, "store": 1, "run": 1, "patches": 1}
+FORMAT = dict.fromkeys(FOLDERS, 1)
 """Raise a kind's number when the same inputs and config come to give other bytes."""
 
 

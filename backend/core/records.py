@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 TASKS = (
@@ -66,3 +67,8 @@ class Query:
     def frequency(self) -> int | None:
         """Number of passages that state the fact."""
         return None if self.entails is None else len(self.entails)
+
+
+def fact_queries(queries: Sequence[Query]) -> list[int]:
+    """Rows of the fact queries that some passage entails."""
+    return [row for row, query in enumerate(queries) if query.task == "facts" and query.entails]

@@ -22,7 +22,7 @@ from backend.core.artifacts import Home, artifact_id, is_finished, seal
 from backend.core.errors import InputError, UserError
 from backend.core.files import load_array, save_array, write_jsonl
 from backend.core.metrics import BUCKETS, TAIL_PATCH_DEPTHS, frequency_bucket, mean, tail_patch_means
-from backend.core.records import Passage, Query
+from backend.core.records import Passage, Query, fact_queries
 from backend.core.tokenizer import EncodedQuery
 from backend.evaluation.tail_patch import TailPatch
 from backend.models.loading import LoadedModel
@@ -166,11 +166,6 @@ def measure_runs(
         command=command,
     )
     return folder.name
-
-
-def fact_queries(queries: Sequence[Query]) -> list[int]:
-    """Rows of the fact queries that some passage entails."""
-    return [row for row, query in enumerate(queries) if query.task == "facts" and query.entails]
 
 
 def _drawn(names: Iterable[str], key: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The stage of `evaluate tail-patch`: which runs and model it is about, the measurement, its rows."""
+"""The stage of `evaluate tail-patch`: the measurement and its rows."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from typing import Any
 
 import torch
 
-from backend.catalogue.database import read_session
 from backend.catalogue.patches import patch_rows
-from backend.catalogue.runs import RunSummary, current_runs, runs_by_id
 from backend.core.artifacts import read_manifest
-from backend.core.errors import UserError
 from backend.core.files import load_array
-from backend.evaluation.patches import PatchConfig, PatchedRun, PatchSubject, fact_queries, measure_runs
+from backend.evaluation.patches import PatchConfig, PatchedRun, PatchSubject, measure_runs
 from backend.models.loading import load_model
-from backend.pipeline.viewer_artifacts import is_imported
+from backend.pipeline.evaluated_runs import evaluated_runs
 from backend.pipeline.workspace import Workspace
 
-RANK_FIRST = "Run `proponent rank` or `proponent demo` first."
 STAGE = "evaluate/tail-patch"
 
 
@@ -27,7 +23,7 @@ def evaluate_tail_patch(work: Workspace, run_ids: Sequence[str], config: PatchCo
 
     Runs on one thread: the steps are small, so that two are slower, and bytes are equal for equal thread counts only.
     """
-    runs, model_id = _chosen(work, run_ids) if run_ids else _current(work)
+    runs, model_id = evaluated_runs(work, run_ids)
     torch.set_num_threads(1)
     corpus_id, query_set_id = runs[0].corpus_id, runs[0].query_set_id
     work.reporter.plan([(STAGE, "Measuring tail-patch")])
@@ -56,56 +52,3 @@ def _command(run_ids: Sequence[str], config: PatchConfig) -> str:
     if config.queries is not None:
         parts.append(f"--queries {config.queries}")
     return " ".join([*parts, f"--k {config.k}", f"--seed {config.seed}"])
-
-
-def _current(work: Workspace) -> tuple[list[RunSummary], str]:
-    """The current runs of the newest query set with stated facts and a run of a model that has weights; that model."""
-    with read_session(work.engine) as session:
-        every = current_runs(session)
-    has_model = False
-    for query_set_id in reversed(work.home.finished("queries")):
-        runs = [run for run in every if run.query_set_id == query_set_id]
-        model_id = _model_of(work, runs)
-        has_model = has_model or model_id is not None
-        if model_id is not None and fact_queries(work.queries(query_set_id)):
-            return [run for run in runs if run.model_id in (None, model_id)], model_id
-    if has_model:
-        raise UserError(
-            "No query set with a run of a model has facts that a passage states.",
-            "Give facts with subject and object: `proponent corpus import PASSAGES --queries QUERIES`.",
-        )
-    raise UserError(f"There is no run of a model in {work.home.root} yet, so no model to take the steps.", RANK_FIRST)
-
-
-def _chosen(work: Workspace, run_ids: Sequence[str]) -> tuple[list[RunSummary], str]:
-    """The named runs, and the model that they, or else other runs over the same queries, are of."""
-    with read_session(work.engine) as session:
-        found = runs_by_id(session, run_ids)
-        unknown = [run_id for run_id in run_ids if run_id not in found]
-        if unknown:
-            raise UserError(f"There is no run {unknown[0]!r}.", "`proponent status` lists the runs.")
-        runs = [found[run_id] for run_id in dict.fromkeys(run_ids)]
-        beside = current_runs(session, runs[0].query_set_id)
-    for name, values in (
-        ("query sets", {run.query_set_id for run in runs}),
-        ("models", {run.model_id for run in runs} - {None}),
-    ):
-        if len(values) > 1:
-            raise UserError(f"The runs are of different {name}.", "Give a command of its own for each.")
-    if len({run.method for run in runs}) < len(runs):
-        raise UserError("Two of the runs are of one method.", "Give a command of its own for each.")
-    own = [run for run in runs if run.model_id is not None]
-    model_id = _model_of(work, own or beside)
-    if model_id is None:
-        raise UserError(
-            f"No model with weights is behind the run {(own or runs)[0].id}, so none can take the steps.", RANK_FIRST
-        )
-    return runs, model_id
-
-
-def _model_of(work: Workspace, runs: Sequence[RunSummary]) -> str | None:
-    """The model with weights that the newest of the runs is of (they come newest first); None where none is."""
-    models = dict.fromkeys(run.model_id for run in runs if run.model_id is not None)
-    return next(
-        (model_id for model_id in models if not is_imported(read_manifest(work.folder("model", model_id)))), None
-    )

@@ -122,7 +122,6 @@ def test_missing_things_are_named(tmp_path):
         (["corpus", "import", str(tmp_path / "missing.jsonl")], "missing.jsonl"),
         (["rank", "--method", "trakstar"], "Did you mean 'trackstar'"),
         (["verify", "nothing"], "no artifact 'nothing'"),
-        (["evaluate", "lds"], "Known: retrieval"),
         (["verify", "--home", str(tmp_path / "elsewhere")], "no home"),
         (["status", "--home", str(tmp_path / "a-file" / "below")], "no home"),
     ):

@@ -156,9 +156,9 @@ def test_mistakes_are_said(work):
     assert not (work.home.root / "patches").exists()
 
 
-def test_options_of_tail_patch_are_refused_elsewhere(tmp_path, tiny_demo):
-    done = proponent(tiny_demo, "evaluate", "--k", "3")
-    assert (done.returncode, "tail-patch" in done.stderr) == (1, True)
+def test_an_evaluation_makes_no_home_and_takes_its_options_last(tmp_path, tiny_demo):
+    done = proponent(tiny_demo, "evaluate", "--json", "tail-patch")
+    assert (done.returncode, "come last" in done.stderr) == (1, True)
     done = proponent(tmp_path / "nothing", "evaluate", "tail-patch")
     assert (done.returncode, "no home" in done.stderr) == (1, True)
     assert not (tmp_path / "nothing").exists()

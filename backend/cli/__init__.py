@@ -6,21 +6,27 @@ Long because every command is declared here.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backend.cli.evaluate import evaluate_app
+from backend.cli.options import (
+    HomeOption,
+    JsonOption,
+    existing_home,
+    open_existing_catalogue,
+    report,
+    settings_for,
+    workspace,
+)
 from backend.core.errors import UserError
 
 if TYPE_CHECKING:
-    from backend.pipeline.workspace import Workspace
     from backend.settings import Settings
 
 FREE_SPACE = "Free some space and run the same command again: finished parts are kept."
@@ -40,11 +46,8 @@ app = typer.Typer(
 )
 corpus_app = typer.Typer(help="Bring in passages and queries.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
+app.add_typer(evaluate_app, name="evaluate")
 
-HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="Folder of all artifacts and the catalogue (PROPONENT_HOME).")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, all else on stderr.")]
 CorpusOption = Annotated[str | None, typer.Option("--corpus", help="Corpus id; the newest by default.")]
 QueriesOption = Annotated[
     list[str] | None, typer.Option("--query-set", help="Query set id, repeatable; all of the corpus by default.")
@@ -66,20 +69,6 @@ class Dtype(StrEnum):
     float32 = "float32"
 
 
-def settings_for(home: Path | None) -> Settings:
-    """The process's settings, with ``--home`` over PROPONENT_HOME."""
-    from pydantic import ValidationError
-
-    from backend.settings import get_settings
-
-    try:
-        settings = get_settings()
-    except ValidationError as error:
-        problems = "; ".join(f"PROPONENT_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-        raise UserError(problems, "docs/reference/settings.md lists the settings.") from error
-    return settings if home is None else settings.model_copy(update={"home": home})
-
-
 def working_settings(home: Path | None, device: str | None, threads: int | None) -> Settings:
     """The settings with options over them; raises UserError for an unknown device."""
     if device not in (None, "auto", "cpu", "cuda"):
@@ -88,27 +77,6 @@ def working_settings(home: Path | None, device: str | None, threads: int | None)
     return settings.model_copy(
         update={"device": device or settings.device, "threads": settings.threads if threads is None else threads}
     )
-
-
-def existing_home(settings: Settings) -> Path:
-    """The home's folder; raises UserError where there is none."""
-    if not settings.home.is_dir():
-        raise UserError(f"There is no home {settings.home.absolute()}.", "Run `proponent demo` or import a corpus.")
-    return settings.home
-
-
-@contextmanager
-def workspace(home: Path | None, pipeline: str) -> Iterator[Workspace]:
-    """The home, locked against other writing commands."""
-    from backend.pipeline.workspace import Workspace
-
-    with Workspace(settings_for(home), pipeline) as work:
-        yield work
-
-
-def report(value: Any, as_json: bool, text: str) -> None:
-    """Print a command's result."""
-    print(json.dumps(value, ensure_ascii=False) if as_json else text)
 
 
 @corpus_app.command("import")
@@ -238,7 +206,7 @@ def export_viewer(
     from backend.catalogue.viewer_export import write_viewer_file
     from backend.core.files import atomic_file
 
-    engine = _catalogue(home)
+    engine = open_existing_catalogue(home)
     if output == Path("-"):
         try:
             write_viewer_file(engine, run, sys.stdout.buffer)
@@ -252,50 +220,6 @@ def export_viewer(
 
 
 @app.command()
-def evaluate(
-    kind: Annotated[str, typer.Argument(help="What to measure: retrieval or tail-patch.")] = "retrieval",
-    run: Annotated[list[str] | None, typer.Option(help="Run id, repeatable; the current runs by default.")] = None,
-    queries: Annotated[int | None, typer.Option(min=1, help="Fact queries to draw; all by default.")] = None,
-    k: Annotated[int | None, typer.Option(min=1, max=100, help="Passages of a list; 10 by default.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of samples and random passages; 0 by default.")] = None,
-    home: HomeOption = None,
-    json_: JsonOption = False,
-) -> None:
-    """Print retrieval metrics or measure tail-patch, by method, task and frequency bucket.
-
-    The options --run, --queries, --k and --seed are tail-patch's.
-    """
-    if kind == "tail-patch":
-        _evaluate_tail_patch(run or [], {"queries": queries, "k": k, "seed": seed}, home, json_)
-        return
-    from backend.catalogue.database import read_session
-    from backend.catalogue.evaluation import retrieval_table
-    from backend.pipeline.tables import metrics_text
-
-    if kind != "retrieval":
-        raise UserError(f"There is no evaluation {kind!r}.", "Known: retrieval, tail-patch.")
-    if run or any(option is not None for option in (queries, k, seed)):
-        raise UserError("--run, --queries, --k and --seed say what tail-patch measures.", "Leave them out here.")
-    with read_session(_catalogue(home)) as session:
-        rows = retrieval_table(session)
-    if not rows and not json_:
-        raise UserError("There is no run with entailed queries yet.", "Run `proponent rank` or `proponent demo`.")
-    report(rows, json_, metrics_text(rows))
-
-
-def _evaluate_tail_patch(runs: list[str], options: dict[str, int | None], home: Path | None, json_: bool) -> None:
-    from backend.evaluation.patches import PatchConfig
-    from backend.pipeline.patching import evaluate_tail_patch
-    from backend.pipeline.tables import patches_text
-
-    existing_home(settings_for(home))
-    config = PatchConfig(**{name: value for name, value in options.items() if value is not None})
-    with workspace(home, "evaluate") as work:
-        rows = evaluate_tail_patch(work, runs, config)
-    report(rows, json_, patches_text(rows))
-
-
-@app.command()
 def status(home: HomeOption = None, json_: JsonOption = False) -> None:
     """Say what the home holds and how far the demonstration is."""
     from backend.catalogue.database import read_session
@@ -304,7 +228,7 @@ def status(home: HomeOption = None, json_: JsonOption = False) -> None:
     from backend.pipeline.tables import status_text
 
     settings = settings_for(home)
-    with read_session(_catalogue(home)) as session:
+    with read_session(open_existing_catalogue(home)) as session:
         value = read_status(session, Home(settings.home.absolute()))
     report(value, json_, status_text(value))
 
@@ -375,7 +299,9 @@ def ask(
     from backend.pipeline.asking import ask_and_wait
     from backend.pipeline.tables import answer_text
 
-    answer = ask_and_wait(settings_for(home), _catalogue(home), prompt, completion, method, task, k, query_set)
+    answer = ask_and_wait(
+        settings_for(home), open_existing_catalogue(home), prompt, completion, method, task, k, query_set
+    )
     report(answer, json_, answer_text(answer))
 
 
@@ -405,17 +331,6 @@ def demo(
             web.wait()
 
 
-def _catalogue(home: Path | None) -> Any:
-    from backend.catalogue.database import migrate, open_catalogue
-
-    settings = settings_for(home)
-    if not settings.database_url:
-        existing_home(settings)
-    engine = open_catalogue(settings)
-    migrate(engine)
-    return engine
-
-
 def main() -> None:
     """Entry point: a user's error is one line on stderr and exit code 1."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -436,7 +351,3 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Interrupted: the same command goes on where it was.", file=sys.stderr)
         sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()
