@@ -2,4 +2,5 @@
 
 from backend.cli import main
 
-main()
+if __name__ == "__main__":  # processes that an evaluation starts import this module again
+    main()

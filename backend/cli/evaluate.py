@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -65,6 +67,69 @@ def tail_patch(
     with evaluated(home) as work:
         rows = evaluate_tail_patch(work, run or [], PatchConfig(k, seed, queries))
     report(rows, json_, patches_text(rows))
+
+
+MethodsOption = Annotated[list[str] | None, typer.Option("--method", help="Method slug, repeatable.")]
+PartOption = Annotated[int, typer.Option(min=1, help="Passages of the part that the small model is trained on.")]
+
+
+@evaluate_app.command()
+def lds(
+    method: MethodsOption = None,
+    subsets: Annotated[int, typer.Option(min=3, help="Random halves of the part (M).")] = 32,
+    seeds: Annotated[int, typer.Option(min=2, help="Trainings of each half (R).")] = 2,
+    queries: Annotated[int, typer.Option(min=1, help="Facts of the part, at most.")] = 128,
+    passages: PartOption = 2048,
+    epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of the part, the halves and the trainings.")] = 0,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Train a small model on many random halves of a part of the corpus: do a method's scores foretell the results?"""
+    from backend.evaluation.part import PartConfig
+    from backend.pipeline.ground_truth import LdsConfig, SmallConfig, evaluate_lds, small_training
+    from backend.pipeline.tables import intervals_text
+
+    small = SmallConfig(PartConfig(passages, queries, seed=seed), small_training(epochs, seed))
+    with evaluated(home) as work:
+        rows = evaluate_lds(work, method or [], LdsConfig(subsets, seeds), small, typed())
+    report(rows, json_, intervals_text(rows, "lds", "LDS"))
+
+
+@evaluate_app.command()
+def removal(
+    method: MethodsOption = None,
+    k: Annotated[int, typer.Option(min=1, max=100, help="Passages taken away for a query.")] = 10,
+    queries: Annotated[int, typer.Option(min=1, help="Facts whose passages are taken away.")] = 40,
+    group: Annotated[int, typer.Option(min=1, help="Facts whose passages are taken away at once.")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each group.")] = 2,
+    passages: PartOption = 2048,
+    epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of the part, the sample of facts and the trainings.")] = 0,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Take away the passages that a method ranks first, train again, and see how much the completions lose."""
+    from backend.evaluation.part import PartConfig
+    from backend.evaluation.removal import RemovalConfig
+    from backend.pipeline.ground_truth import SmallConfig, evaluate_removal, small_training
+    from backend.pipeline.tables import intervals_text
+
+    small = SmallConfig(PartConfig(passages, seed=seed), small_training(epochs, seed))
+    with evaluated(home) as work:
+        rows = evaluate_removal(work, method or [], RemovalConfig(k, queries, group, seeds, seed), small, typed())
+    report(rows, json_, intervals_text(rows, "loss_change", "loss change"))
+
+
+def typed() -> str:
+    """This command as it was typed, but for where the home is and how the result is printed."""
+    words: list[str] = []
+    for word in sys.argv[1:]:
+        if words and words[-1] == "--home":
+            words.pop()
+        elif word != "--json" and not word.startswith("--home="):
+            words.append(word)
+    return shlex.join(["proponent", *words])
 
 
 def evaluated(home: Path | None) -> AbstractContextManager[Workspace]:

@@ -29,7 +29,7 @@ FOLDERS = {
     "store": "stores",
     "run": "runs",
     "patches": "patches",
-    "retrainings": "retrainings",
+    "retraining": "retrainings",
     "measurement": "measurements",
 }
 """Kind of artifact -> folder under the home."""

@@ -184,12 +184,22 @@ class Sequences:
 class Training:
     """One training: the model, its optimizer and where it stands."""
 
-    def __init__(self, folder: Path, texts: Sequence[str], config: TrainingConfig, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        texts: Sequence[str],
+        config: TrainingConfig,
+        device: str = "cpu",
+        tokenizer: TextTokenizer | None = None,
+    ) -> None:
+        """A tokenizer is trained on the texts where none is given; nothing is written before ``run``."""
         self.folder = folder
         self.config = config
         self.device = torch.device(device)
         context = config.architecture.context
-        self.tokenizer = TextTokenizer(train_tokenizer(texts, config.vocabulary), Tokenization(0, 0, context))
+        self.tokenizer = tokenizer or TextTokenizer(
+            train_tokenizer(texts, config.vocabulary), Tokenization(0, 0, context)
+        )
         self.sequences = Sequences(self.tokenizer, texts)
         self.model: LlamaForCausalLM = build_model(
             config.architecture, self.tokenizer.vocabulary, self.tokenizer.tokenization, config.seed

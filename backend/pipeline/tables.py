@@ -43,6 +43,21 @@ def patches_text(rows: Sequence[dict[str, Any]]) -> str:
     return f"{aligned([header, *body])}\n\n{note}"
 
 
+def intervals_text(rows: Sequence[dict[str, Any]], name: str, title: str) -> str:
+    """Rows of a mean with its interval as a table; where rows have task and bucket, these are in it."""
+    by_cell = any("task" in row for row in rows)
+    header = (*(CELL if by_cell else CELL[2:]), title, "95% interval")
+    body = [
+        (
+            *(_cell(row) if by_cell else (row["method"], str(row["n"]))),
+            f"{row[name]:+.3f}",
+            f"{row['low']:+.3f} to {row['high']:+.3f}",
+        )
+        for row in rows
+    ]
+    return aligned([header, *body])
+
+
 def _cell(row: dict[str, Any]) -> tuple[str, str, str, str]:
     return row["task"], row["bucket"] or "all", row["method"], str(row["n"])
 
