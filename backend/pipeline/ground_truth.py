@@ -53,6 +53,11 @@ class SmallConfig:
     training: TrainingConfig = SMALL_MODEL
 
 
+LDS_ROW = ("method", "task", "bucket", "n", "lds", "low", "high")
+REMOVAL_ROW = ("method", "n", "removed", "loss_change", "low", "high")
+"""Keys of printed rows, in their order."""
+
+
 def small_training(epochs: int, seed: int) -> TrainingConfig:
     """The small model's training, with so many epochs and this seed."""
     return replace(SMALL_MODEL, epochs=epochs, seed=seed)
@@ -101,16 +106,17 @@ def evaluate_lds(
             for method, folder in made.runs.items()
             for row in _cells(queries, lds(kept, _scores(folder), found), small.part.seed)
         ]
-        return {
-            "subsets": config.subsets,
-            "seeds": config.seeds,
-            "ceiling": limit,
-            "rows": [_renamed(row, "lds") for row in rows],
-        }
+        for row in rows:
+            row["lds"] = row.pop("value")
+        return {"subsets": config.subsets, "seeds": config.seeds, "ceiling": limit, "rows": rows}
 
-    _, facts = _stage(work, "lds", "Measuring LDS", methods, asdict(config), small, measure, command)
-    limits = [{"method": "ceiling", **_renamed(row, "lds")} for row in facts["ceiling"]]
-    return [{**row, "bucket": row["bucket"] or None} for row in (*limits, *facts["rows"]) if row["task"]]
+    facts = _stage(work, "lds", "Measuring LDS", methods, asdict(config), small, measure, command)
+    limits = [{**row, "method": "ceiling", "lds": row["value"]} for row in facts["ceiling"]]
+    return [
+        {key: row[key] or None if key == "bucket" else row[key] for key in LDS_ROW}
+        for row in (*limits, *facts["rows"])
+        if row["task"]
+    ]
 
 
 def evaluate_removal(
@@ -155,9 +161,8 @@ def evaluate_removal(
         }
 
     default = methods or [slug for slug in REMOVED_METHODS if slug in {run.method for run in evaluated_runs(work)[0]}]
-    _, facts = _stage(work, "removal", "Removing and training again", default, asdict(config), small, measure, command)
-    rows: list[dict[str, Any]] = facts["rows"]
-    return rows
+    facts = _stage(work, "removal", "Removing and training again", default, asdict(config), small, measure, command)
+    return [{key: row[key] for key in REMOVAL_ROW} for row in facts["rows"]]
 
 
 def _stage(
@@ -169,8 +174,8 @@ def _stage(
     small: SmallConfig,
     measure: Callable[[_Small, Report], dict[str, Any]],
     command: str,
-) -> tuple[list[str], dict[str, Any]]:
-    """The chosen methods and the facts of a measurement, which is made now where it is not there yet."""
+) -> dict[str, Any]:
+    """The facts of a measurement, which is made now where it is not there yet."""
     runs, _ = evaluated_runs(work)
     chosen = sorted({find_method(slug).slug for slug in methods or [run.method for run in runs]})
     inputs = {"corpus": runs[0].corpus_id, "queries": runs[0].query_set_id, "model": None}
@@ -182,7 +187,7 @@ def _stage(
             made = _small_model(work, lab, inputs, chosen, small, report)
             return {**made.facts, **measure(made, report)}
 
-        return chosen, measured(work, what, inputs, {**settings, **asdict(small), "methods": chosen}, facts, command)
+        return measured(work, what, inputs, {**settings, **asdict(small), "methods": chosen}, facts, command)
 
 
 def _small_model(
@@ -255,9 +260,3 @@ def _cells(queries: Sequence[Query], values: np.ndarray, seed: int) -> list[dict
         {"task": task, "bucket": bucket, **asdict(mean_with_interval(np.array(cells[task, bucket]), seed))}
         for task, bucket in sorted(cells, key=lambda cell: (cell[0], order.index(cell[1])))
     ]
-
-
-def _renamed(row: dict[str, Any], name: str) -> dict[str, Any]:
-    """A row with its value under the measure's name; keys in the order in which they are printed."""
-    keys = [key for key in ("method", "task", "bucket", "n") if key in row]
-    return {**{key: row[key] for key in keys}, name: row["value"], "low": row["low"], "high": row["high"]}
