@@ -198,6 +198,7 @@ def passage_json(session: Session, found: FoundPassage, asked: PassageParameters
                         "rank": abs(influence.row.rank),
                         "score": influence.row.score,
                         "percentile": influence.row.percentile,
+                        "tail_patch": influence.row.tail_patch,
                         "prompt": influence.row.prompt,
                         "completion": influence.row.completion,
                         "task": influence.row.task,
@@ -212,7 +213,7 @@ def passage_json(session: Session, found: FoundPassage, asked: PassageParameters
 
 
 EXPORT_COLUMNS = (
-    *("passage_id", "method", "run", "side", "rank", "score", "percentile"),
+    *("passage_id", "method", "run", "side", "rank", "score", "percentile", "tail_patch"),
     *("slug", "task", "prompt", "completion"),
 )
 
@@ -230,6 +231,7 @@ def export_rows(session: Session, found: FoundPassage) -> list[dict[str, Any]]:
             "rank": abs(row.rank),
             "score": row.score,
             "percentile": row.percentile,
+            "tail_patch": row.tail_patch,
             "slug": row.slug,
             "task": row.task,
             "prompt": row.prompt,

@@ -32,6 +32,8 @@ class InfluencedPrompt:
     rank: int
     score: float
     percentile: float | None
+    tail_patch: float | None
+    """What one training step on the passage does to the completion, in percentage points; None: not measured."""
     slug: str
     task: str
     prompt: str
@@ -140,6 +142,7 @@ def influenced_prompts(
         RankedPassage.rank,
         RankedPassage.score,
         RankedPassage.percentile,
+        RankedPassage.tail_patch,
         Ranking.prompt_pk,
         place.label("place"),
     )
@@ -151,6 +154,7 @@ def influenced_prompts(
             top.c.rank,
             top.c.score,
             top.c.percentile,
+            top.c.tail_patch,
             Prompt.slug,
             Prompt.task,
             Prompt.prompt,

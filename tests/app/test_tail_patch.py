@@ -47,6 +47,22 @@ def test_a_prompt_shows_what_each_passage_did(pages: TestClient, tiny: TinyHome)
     assert set(listed[10:]) <= {None}
 
 
+def test_a_passage_shows_what_it_did_to_each_prompt(pages: TestClient, tiny: TinyHome) -> None:
+    first = int(np.load(tiny.home.folder("run", tiny.runs[1]) / "proponents.i32.npy")[4, 0])
+    passage, change = tiny.passages[first].id, patch_change(first, 4)
+    found = pages.get(f"/passages/{passage}.json?limit=500").json()["influences"]
+    prompts = {
+        prompt["slug"]: prompt["tail_patch"]
+        for influence in found
+        if (influence["method"], influence["side"]) == ("trackstar", "proponents")
+        for prompt in influence["prompts"]
+    }
+    assert prompts["capital-kenya-0"] == change
+    assert None in prompts.values(), "prompts that were not measured"
+    assert f"tail-patch {change:+.2f} pp" in pages.get(f"/passages/{passage}").text
+    assert "tail_patch" in pages.get(f"/passages/{passage}.csv").text.partition("\n")[0]
+
+
 def test_lists_show_the_mean_over_their_prompts(pages: TestClient, tiny: TinyHome) -> None:
     means = pages.get("/prompts.json").json()["metrics"]
     proponents = np.load(tiny.home.folder("run", tiny.runs[1]) / "proponents.i32.npy")

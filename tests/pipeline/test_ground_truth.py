@@ -110,7 +110,9 @@ def test_again_it_is_read_and_more_subsets_keep_the_trainings(
 
 
 def test_removal_takes_away_what_is_ranked_first(work: Workspace, rows) -> None:
-    found = evaluate_removal(work, ["bm25", "random"], RemovalConfig(k=3, queries=4, group=2, seeds=1), SMALL, "removal")
+    found = evaluate_removal(
+        work, ["bm25", "random"], RemovalConfig(k=3, queries=4, group=2, seeds=1), SMALL, "removal"
+    )
     assert all(tuple(row) == REMOVAL_ROW for row in found)
     assert [(row["method"], row["n"]) for row in found] == [("bm25", 4), ("random", 4)]
     assert all(0 < row["removed"] <= 6 for row in found)

@@ -72,6 +72,10 @@ class InfluencedPrompt(Answer):
     """The method's score of the passage."""
     percentile: float | None
     """Percent of the scored passages with a lower score, ties by half; null for imported lists."""
+    tail_patch: float | None
+    """Change of the completion's probability by one training step on the passage, in percentage points; null: not
+    measured.
+    """
     prompt: str
     """What the model is given."""
     completion: str
