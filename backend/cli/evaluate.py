@@ -24,6 +24,8 @@ from backend.core.errors import UserError
 if TYPE_CHECKING:
     from backend.pipeline.workspace import Workspace
 
+RunOption = Annotated[list[str] | None, typer.Option(help="Run id, repeatable; the current runs by default.")]
+
 evaluate_app = typer.Typer(help="Measure how good the methods are.", invoke_without_command=True)
 
 
@@ -52,7 +54,7 @@ def retrieval(home: HomeOption = None, json_: JsonOption = False) -> None:
 
 @evaluate_app.command("tail-patch")
 def tail_patch(
-    run: Annotated[list[str] | None, typer.Option(help="Run id, repeatable; the current runs by default.")] = None,
+    run: RunOption = None,
     queries: Annotated[int | None, typer.Option(min=1, help="Fact queries to draw; all by default.")] = None,
     k: Annotated[int, typer.Option(min=1, max=100, help="Passages of a list.")] = 10,
     seed: Annotated[int, typer.Option(help="Of samples and random passages.")] = 0,
@@ -130,6 +132,22 @@ def typed() -> str:
         elif word != "--json" and not word.startswith("--home="):
             words.append(word)
     return shlex.join(["proponent", *words])
+
+
+@evaluate_app.command()
+def kinds(
+    run: RunOption = None,
+    k: Annotated[int, typer.Option(min=1, max=100, help="Passages of a list.")] = 10,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Say what kinds of passages the first proponents of facts are: stating the fact, the relation, a name, or none."""
+    from backend.pipeline.proponent_kinds import evaluate_kinds
+    from backend.pipeline.tables import kinds_text
+
+    with evaluated(home) as work:
+        facts = evaluate_kinds(work, run or [], k)
+    report(facts, json_, kinds_text(facts))
 
 
 def evaluated(home: Path | None) -> AbstractContextManager[Workspace]:

@@ -35,6 +35,7 @@ STAGES = (
     ("demo/store", "Storing the passages' gradients"),
     ("demo/trackstar", "Ranking by trackstar"),
     *((f"demo/{slug}", f"Ranking by {slug}") for slug in LATER_METHODS),
+    ("demo/kinds", "Sorting proponents into kinds"),
     ("demo/samples", "Drawing samples"),
 )
 

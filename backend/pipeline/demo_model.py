@@ -10,6 +10,7 @@ from backend.models.generation import GenerationConfig
 from backend.models.training import TrainingConfig
 from backend.pipeline import stages
 from backend.pipeline.demo import LATER_METHODS
+from backend.pipeline.proponent_kinds import measure_kinds
 from backend.pipeline.stages import Subject
 from backend.pipeline.workspace import Workspace
 
@@ -49,6 +50,8 @@ def run(work: Workspace, corpus_id: str, query_set_id: str, tiny: bool) -> None:
         with stage(f"demo/{slug}", "scores") as report:
             for subject in subjects:
                 stages.rank_passages(work, slug, subject, report)
+    with stage("demo/kinds"):
+        measure_kinds(work)
     with stage("demo/samples", "prompts") as report:
         for subject in subjects:
             stages.answer_queries(work, model_id, subject.query_set_id, SAMPLES, report)

@@ -58,6 +58,16 @@ def intervals_text(rows: Sequence[dict[str, Any]], name: str, title: str) -> str
     return aligned([header, *body])
 
 
+def kinds_text(facts: dict[str, Any]) -> str:
+    """`evaluate kinds`'s facts as a table: shares of the kinds by method."""
+    body = [
+        (row["method"], str(row["n"]), *(f"{row['shares'][kind]:.3f}" for kind in facts["kinds"]))
+        for row in facts["rows"]
+    ]
+    note = f"Shares of the kinds among the first {facts['k']} proponents of {facts['queries']} facts."
+    return f"{aligned([('method', 'n', *facts['kinds']), *body])}\n\n{note}"
+
+
 def _cell(row: dict[str, Any]) -> tuple[str, str, str, str]:
     return row["task"], row["bucket"] or "all", row["method"], str(row["n"])
 
