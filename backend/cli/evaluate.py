@@ -150,6 +150,45 @@ def kinds(
     report(facts, json_, kinds_text(facts))
 
 
+@evaluate_app.command()
+def fidelity(
+    queries: Annotated[int, typer.Option(min=1, help="Facts to draw.")] = 20,
+    passages: Annotated[int, typer.Option(min=2, help="Passages to draw.")] = 500,
+    seed: Annotated[int, typer.Option(help="Of the samples and the projections.")] = 0,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Compare dot products of projected gradients with those of whole ones, by the rank of the projections."""
+    from backend.pipeline.projection_fidelity import evaluate_fidelity
+    from backend.pipeline.tables import fidelity_text
+
+    with evaluated(home) as work:
+        facts = evaluate_fidelity(work, queries, passages, seed)
+    report(facts, json_, fidelity_text(facts))
+
+
+@evaluate_app.command()
+def checkpoints(
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="Method slug, repeatable; trackstar, gradient-cosine, gradient-dot and bm25 by default."),
+    ] = None,
+    queries: Annotated[int, typer.Option(min=1, help="Facts to draw for tail-patch.")] = 60,
+    tail_patch: Annotated[bool, typer.Option("--tail-patch/--no-tail-patch", help="Whether steps are taken.")] = True,
+    seed: Annotated[int, typer.Option(help="Of the sample and of random passages.")] = 0,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Measure methods at every kept checkpoint of the model, and of a smaller one that is trained for it."""
+    from backend.pipeline.along_training import METHODS, CourseConfig, evaluate_checkpoints
+    from backend.pipeline.tables import checkpoints_text
+
+    methods = tuple(dict.fromkeys(method or METHODS))
+    with evaluated(home) as work:
+        facts = evaluate_checkpoints(work, CourseConfig(methods, queries, tail_patch, seed))
+    report(facts, json_, checkpoints_text(facts))
+
+
 def evaluated(home: Path | None) -> AbstractContextManager[Workspace]:
     """The locked home; raises UserError where there is none: an evaluation makes no empty one."""
     existing_home(settings_for(home))

@@ -23,6 +23,15 @@ def evaluated_runs(work: Workspace, run_ids: Sequence[str] = ()) -> tuple[list[R
     return _chosen(work, run_ids) if run_ids else _current(work)
 
 
+def store_behind(work: Workspace, runs: Sequence[RunSummary]) -> str:
+    """The gradient store that the first run which looks at one is of; raises UserError where none does."""
+    for run in runs:
+        store_id = read_manifest(work.folder("run", run.id)).inputs.get("store")
+        if store_id is not None:
+            return store_id
+    raise UserError("No run of a gradient store is there.", RANK_FIRST)
+
+
 def _current(work: Workspace) -> tuple[list[RunSummary], str]:
     """The current runs of the newest query set with stated facts and a run of a model that has weights; that model."""
     with read_session(work.engine) as session:

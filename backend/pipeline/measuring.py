@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from backend.core.artifacts import artifact_id, is_finished, read_manifest, seal
+from backend.core.artifacts import Home, artifact_id, is_finished, read_manifest, seal
 from backend.pipeline.workspace import Workspace
 
 
@@ -23,8 +24,22 @@ def measured(
     ``inputs`` names at least "queries", and "model" where it is about one. An interrupted measurement leaves nothing:
     what takes long keeps its parts in artifacts of its own.
     """
+    folder = kept(work.home, what, inputs, config, measure, command)
+    work.catalogue("measurement", folder.name)
+    return read_manifest(folder).facts
+
+
+def kept(
+    home: Home,
+    what: str,
+    inputs: dict[str, str | None],
+    config: dict[str, Any],
+    measure: Callable[[], dict[str, Any]],
+    command: str,
+) -> Path:
+    """The folder of a measurement in any home, loaded nowhere; ``measure`` finds its facts where it is not there."""
     settings = {"measures": what, **config}
-    folder = work.home.folder("measurement", artifact_id("measurement", inputs, settings, prefix=what))
+    folder = home.folder("measurement", artifact_id("measurement", inputs, settings, prefix=what))
     if not is_finished(folder):
         started = time.monotonic()
         facts = measure()
@@ -38,5 +53,4 @@ def measured(
             seconds=time.monotonic() - started,
             command=command,
         )
-    work.catalogue("measurement", folder.name)
-    return read_manifest(folder).facts
+    return folder

@@ -68,6 +68,50 @@ def kinds_text(facts: dict[str, Any]) -> str:
     return f"{aligned([('method', 'n', *facts['kinds']), *body])}\n\n{note}"
 
 
+def fidelity_text(facts: dict[str, Any]) -> str:
+    """`evaluate fidelity`'s facts as a table: a line for each row set, projection and rank."""
+    body = [
+        (
+            row["row_set"],
+            row["projection"],
+            str(row["rank"]),
+            f"{row['dims']:,}",
+            f"{row['pearson']:.3f}",
+            f"{row['spearman']:.3f}",
+        )
+        for row in facts["rows"]
+    ]
+    note = (
+        f"Mean correlation with exact dot products over {facts['passages']} passages, {facts['queries']} facts; the "
+        f"runs' store has rank {facts['store_rank']}."
+    )
+    return f"{aligned([('rows', 'projection', 'rank', 'dimensions', 'Pearson', 'Spearman'), *body])}\n\n{note}"
+
+
+def checkpoints_text(facts: dict[str, Any]) -> str:
+    """`evaluate checkpoints`'s facts as a table: a line for each model, checkpoint and method."""
+    parameters = {model["model"]: f"{model['parameters']:,}" for model in facts["models"]}
+    header = ("parameters", "step", "loss", "answers", "method", "n", "MRR", "Recall@10", "tail-patch")
+    body = [
+        (
+            parameters[row["model"]],
+            str(row["step"]),
+            "-" if row["loss"] is None else f"{row['loss']:.2f}",
+            f"{row['exact_match']:.3f}",
+            row["method"],
+            str(row["n"]),
+            f"{row['mrr']:.3f}",
+            f"{row['recall_at_10']:.3f}",
+            _points(row["tail_patch"]),
+        )
+        for row in facts["rows"]
+    ]
+    note = (
+        "answers: share of these facts that the model answers rightly there. Tail-patch: of the first ten, in points."
+    )
+    return f"{aligned([header, *body])}\n\n{note}"
+
+
 def _cell(row: dict[str, Any]) -> tuple[str, str, str, str]:
     return row["task"], row["bucket"] or "all", row["method"], str(row["n"])
 

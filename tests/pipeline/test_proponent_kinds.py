@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
@@ -14,6 +13,9 @@ from backend.core.files import load_array
 from backend.core.records import fact_queries
 from backend.corpora.artifact import load_passages, load_queries
 from backend.evaluation.kinds import KINDS
+from backend.pipeline.proponent_kinds import evaluate_kinds
+from backend.pipeline.workspace import Workspace
+from backend.settings import Settings
 from tests.command import proponent
 
 
@@ -47,14 +49,15 @@ def test_the_demonstration_has_measured_its_kinds(tiny_demo):
     assert example["passage"] in by_id[example["query"]].entails
 
 
-def test_the_command_prints_what_is_there_and_measures_other_depths(tiny_demo, tmp_path):
+def test_the_command_prints_what_is_there_and_other_depths_are_measurements_of_their_own(tiny_demo, tmp_path):
     home = shutil.copytree(tiny_demo, tmp_path / "home")
     before = Home(home).finished("measurement")
     text = proponent(home, "evaluate", "kinds")
     assert text.returncode == 0, text.stderr
     assert "states the fact" in text.stdout
     assert Home(home).finished("measurement") == before
-    facts = json.loads(proponent(home, "evaluate", "kinds", "--k", "1", "--json").stdout)
+    with Workspace(Settings(home=home, threads=1), "evaluate") as work:
+        facts = evaluate_kinds(work, k=1)
     assert facts["k"] == 1
     assert all(row["n"] <= facts["queries"] for row in facts["rows"])
     assert len(Home(home).finished("measurement")) == len(before) + 1

@@ -1,0 +1,142 @@
+"""How well dot products of projected gradients stand for those of the gradients themselves.
+
+For a sample of queries and passages: the dot products ``sum over layers of <G_m, G_q>`` of whole gradients against
+those of ``P_out^T G P_in``, by the rank of the projections, raw and with V. Nothing is stored; passages are encoded a
+batch at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backend.gradients.build import EncodableModel, Example
+from backend.gradients.encoder import GradientEncoder
+from backend.gradients.layers import select_layers
+from backend.gradients.projections import ROW_SETS, LayerProjection, ProjectionConfig, layer_projections
+from backend.gradients.second_moment import FactoredSecondMoment
+from backend.models.batching import equal_length_batches
+
+RANKS = (2, 4, 8, 12, 16, 24, 32, 64)
+"""Ranks of the projections on each side that are tried, as far as a model's layers are wider."""
+
+MOST_BYTES = 120_000_000
+"""Of the rows of a batch, all projections together."""
+
+Progress = Callable[[int, int, str], None]
+"""(done, total, message), in encodings of a passage."""
+
+Name = tuple[str, int | None]
+"""Row set and rank (None: whole gradients) of projections."""
+
+
+@dataclass(frozen=True)
+class FidelitySubject:
+    """What is compared: passages and queries as a store encodes them, and the store's V."""
+
+    model: EncodableModel
+    second_moments: Mapping[str, FactoredSecondMoment]
+    passages: Sequence[Example]
+    queries: Sequence[Example]
+
+
+def measure_fidelity(subject: FidelitySubject, seed: int, progress: Progress) -> list[dict[str, Any]]:
+    """Rows of ``row_set``, ``projection``, ``rank``, ``dims`` (length of a projected row), ``pearson``, ``spearman``.
+
+    Both correlations are over the passages, then averaged over the queries. ``seed`` is the projections'. A rank is
+    left out where no layer has a side that is wider.
+    """
+    layers = select_layers(subject.model.model).tracked
+    widest = max(max(layer.inputs, layer.outputs) for layer in layers)
+
+    def projections(rank: int | None) -> dict[tuple[str, int | None], list[LayerProjection]]:
+        of_rank = layer_projections(layers, ProjectionConfig(rank, seed), subject.second_moments)
+        return {(row_set, rank): of_rank[row_set] for row_set in ROW_SETS}
+
+    exact = _products(subject, projections(None), lambda done, total: progress(done, 2 * total, "whole gradients"))
+    ranks = [rank for rank in RANKS if rank < widest]
+    tried = {key: found for rank in ranks for key, found in projections(rank).items()}
+    projected = _products(subject, tried, lambda done, total: progress(total + done, 2 * total, "projected gradients"))
+    return [
+        {
+            "row_set": row_set,
+            "projection": "random",
+            "rank": rank,
+            "dims": sum(projection.dims for projection in tried[row_set, rank]),
+            **agreement(projected[row_set, rank], exact[row_set, None]),
+        }
+        for row_set in ROW_SETS
+        for rank in ranks
+    ]
+
+
+def agreement(left: np.ndarray, right: np.ndarray) -> dict[str, float]:
+    """Mean over the rows of two matrices (queries, passages) of the Pearson and Spearman correlations along them."""
+    return {
+        "pearson": _mean_correlation(left, right),
+        "spearman": _mean_correlation(_ranked(left), _ranked(right)),
+    }
+
+
+def _products(
+    subject: FidelitySubject, projections: Mapping[Name, Sequence[LayerProjection]], told: Callable[[int, int], None]
+) -> dict[Name, np.ndarray]:
+    """Dot products (queries, passages) float64 by each of the projections, all from one pass over the examples."""
+    names = {str(name): name for name in projections}
+    encoder = GradientEncoder(
+        subject.model.model,
+        select_layers(subject.model.model).tracked,
+        {text: projections[name] for text, name in names.items()},
+        subject.model.device,
+    )
+    most = max(1, MOST_BYTES // (4 * sum(encoder.dims.values())))
+    queries = {
+        text: torch.empty(len(subject.queries), dims, device=encoder.device) for text, dims in encoder.dims.items()
+    }
+    for positions, rows in _encoded(encoder, subject.queries, most):
+        for text, of_all in queries.items():
+            of_all[positions] = rows[text]
+    found = {name: np.empty((len(subject.queries), len(subject.passages))) for name in projections}
+    done = 0
+    for positions, rows in _encoded(encoder, subject.passages, most):
+        for text, name in names.items():
+            found[name][:, positions] = (queries[text] @ rows[text].mT).cpu().numpy()
+        done += len(positions)
+        told(done, len(subject.passages))
+    return found
+
+
+def _encoded(
+    encoder: GradientEncoder, examples: Sequence[Example], most: int
+) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
+    """(positions, row set -> rows) of a batch at a time, at most ``most`` examples."""
+    lengths = [len(example.ids) for example in examples]
+    for batch in equal_length_batches(lengths, max_tokens=4096, max_rows=most):
+        ids_BT = torch.tensor([list(examples[row].ids) for row in batch])
+        first = torch.tensor([max(1, examples[row].first_target) for row in batch])
+        targets: Tensor = torch.arange(ids_BT.shape[1])[None] >= first[:, None]
+        yield batch, encoder.encode(ids_BT, targets).rows
+
+
+def _mean_correlation(left: np.ndarray, right: np.ndarray) -> float:
+    """Mean over rows of Pearson's correlation; 0 for a row without any spread."""
+    left = left - left.mean(axis=1, keepdims=True)
+    right = right - right.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    products = np.einsum("qp,qp->q", left, right)
+    return float(np.mean(np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)))
+
+
+def _ranked(values: np.ndarray) -> np.ndarray:
+    """Ranks along rows, equal values sharing their mean rank."""
+    ranks = np.empty(values.shape)
+    for row, of_row in zip(ranks, values, strict=True):
+        _, inverse, counts = np.unique(of_row, return_inverse=True, return_counts=True)
+        ends = np.cumsum(counts)
+        row[:] = (ends - (counts - 1) / 2)[inverse]
+    return ranks
