@@ -46,10 +46,9 @@ class FidelitySubject:
 
 
 def measure_fidelity(subject: FidelitySubject, seed: int, progress: Progress) -> list[dict[str, Any]]:
-    """Rows of ``row_set``, ``projection``, ``rank``, ``dims`` (length of a projected row), ``pearson``, ``spearman``.
+    """Rows of ``row_set``, ``projection``, ``rank``, ``dims`` (length of a projected row) and what ``agreement`` finds.
 
-    Both correlations are over the passages, then averaged over the queries. ``seed`` is the projections'. A rank is
-    left out where no layer has a side that is wider.
+    ``seed`` is the projections'. A rank is left out where no layer has a side that is wider.
     """
     layers = select_layers(subject.model.model).tracked
     widest = max(max(layer.inputs, layer.outputs) for layer in layers)
@@ -76,10 +75,17 @@ def measure_fidelity(subject: FidelitySubject, seed: int, progress: Progress) ->
 
 
 def agreement(left: np.ndarray, right: np.ndarray) -> dict[str, float]:
-    """Mean over the rows of two matrices (queries, passages) of the Pearson and Spearman correlations along them."""
+    """How far one matrix (queries, passages) stands for another, the true one.
+
+    ``pearson`` and ``spearman``: mean over the queries of the correlation over the passages. ``noise``: median over the
+    queries of the standard deviation of the error, in standard deviations of the true values.
+    """
+    spread = right.std(axis=1)
+    noise = np.divide((left - right).std(axis=1), spread, out=np.zeros_like(spread), where=spread > 0)
     return {
         "pearson": _mean_correlation(left, right),
         "spearman": _mean_correlation(_ranked(left), _ranked(right)),
+        "noise": float(np.median(noise)),
     }
 
 

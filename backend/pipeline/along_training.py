@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -138,26 +139,30 @@ class _Course:
         self._check_disk()
         with self.work.reporter.stage(STAGES[0][0], "tokens") as report:
             small_id = stages.train_model(self.aside, str(self.model.inputs["corpus"]), self.smaller, report)
+        # Both models side by side, so that what an interrupted measurement has kept can be compared.
+        steps = {model_id: kept_steps(self.aside.folder("model", model_id)) for model_id in (self.model.id, small_id)}
         points = [
             (model_id, step)
-            for model_id in (self.model.id, small_id)
-            for step in kept_steps(self.aside.folder("model", model_id))
+            for of_place in zip_longest(*([(model_id, step) for step in of] for model_id, of in steps.items()))
+            for model_id, step in filter(None, of_place)
         ]
-        found: list[dict[str, Any]] = []
+        found: dict[tuple[str, int], dict[str, Any]] = {}
         with self.work.reporter.stage(STAGES[1][0], "checkpoints") as report:
             self._say_estimate(points)
             for number, (model_id, step) in enumerate(points):
                 name = "the model" if model_id == self.model.id else "the smaller model"
                 started = time.monotonic()
-                found.append(self._kept(model_id, step, _within(report, number, len(points), f"{name}, step {step}")))
+                progress = _within(report, number, len(points), f"{name}, step {step}")
+                found[model_id, step] = self._kept(model_id, step, progress)
                 taken = time.monotonic() - started
                 self.work.reporter.say(f"{number + 1} of {len(points)}: {name} at step {step}, {taken:.0f} s.")
         shutil.rmtree(self.aside.home.root / "runs", ignore_errors=True)
+        in_order = [found[model_id, step] for model_id, of_model in steps.items() for step in of_model]
         return {
             "models": [self._about(model_id) for model_id in (self.model.id, small_id)],
-            "rows": [row for facts in found for row in facts["rows"]],
-            "baselines": [row for facts in found for row in facts["baselines"]],
-            "tail_patch_queries": max(facts["tail_patch_queries"] for facts in found),
+            "rows": [row for facts in in_order for row in facts["rows"]],
+            "baselines": [row for facts in in_order for row in facts["baselines"]],
+            "tail_patch_queries": max(facts["tail_patch_queries"] for facts in in_order),
         }
 
     def _kept(self, model_id: str, step: int, report: Report) -> dict[str, Any]:

@@ -25,7 +25,10 @@ def test_correlations_are_means_over_queries_and_equal_values_share_a_rank() -> 
     assert found["pearson"] == pytest.approx((np.corrcoef(left[0], right[0])[0, 1] - 1) / 2)
     tied = agreement(np.array([[1.0, 1.0, 2.0, 3.0]]), right[:1])
     assert tied["spearman"] == pytest.approx(np.corrcoef([1.5, 1.5, 3.0, 4.0], right[0])[0, 1])
-    assert agreement(np.ones((1, 4)), right[:1]) == {"pearson": 0.0, "spearman": 0.0}
+    assert agreement(right[:1] + 5, right[:1]) == pytest.approx({"pearson": 1, "spearman": 1, "noise": 0})
+    assert agreement(np.zeros((1, 4)), right[:1]) == {"pearson": 0.0, "spearman": 0.0, "noise": 1.0}
+    assert agreement(right[:1], np.zeros((1, 4)))["noise"] == 0.0
+    assert agreement(np.vstack([-right, right[:1]]), np.vstack([right, right[:1]]))["noise"] == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("most_bytes", [fidelity.MOST_BYTES, 1])
