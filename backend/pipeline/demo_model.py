@@ -31,7 +31,7 @@ def run(work: Workspace, corpus_id: str, query_set_id: str, tiny: bool) -> None:
     stage = work.reporter.stage
     base = Subject(corpus_id, query_set_id)
     with stage("demo/bm25", "scores") as report:
-        stages.rank_passages(work, "bm25", base, report)
+        runs = [stages.rank_passages(work, "bm25", base, report)]
     with stage("demo/model", "tokens") as report:
         model_id = stages.train_model(work, corpus_id, TINY_TRAINING if tiny else TRAINING, report)
     with stage("demo/answers", "prompts") as report:
@@ -48,10 +48,10 @@ def run(work: Workspace, corpus_id: str, query_set_id: str, tiny: bool) -> None:
     subjects = [replace(subject, model_id=model_id, store_id=store_id) for subject in subjects]
     for slug in ("trackstar", *LATER_METHODS):
         with stage(f"demo/{slug}", "scores") as report:
-            for subject in subjects:
-                stages.rank_passages(work, slug, subject, report)
+            of_method = [stages.rank_passages(work, slug, subject, report) for subject in subjects]
+            runs.append(of_method[0])
     with stage("demo/kinds"):
-        measure_kinds(work)
+        measure_kinds(work, runs)
     with stage("demo/samples", "prompts") as report:
         for subject in subjects:
             stages.answer_queries(work, model_id, subject.query_set_id, SAMPLES, report)
