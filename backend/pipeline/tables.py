@@ -23,12 +23,19 @@ SHOWN = 100
 def metrics_text(rows: Sequence[dict[str, Any]]) -> str:
     """`evaluate`'s rows as a table: a line for each task, bucket and method."""
     patched = any("tail_patch" in row for row in rows)
-    header = (*CELL, *(title for _, title in MEASURES), *(["tail-patch"] if patched else []))
+    correlated = any("lds" in row for row in rows)
+    header = (
+        *CELL,
+        *(title for _, title in MEASURES),
+        *(["tail-patch"] if patched else []),
+        *(["LDS", "95% interval"] if correlated else []),
+    )
     body = [
         (
             *_cell(row),
             *("-" if row[name] is None else f"{row[name]:.3f}" for name, _ in MEASURES),
             *([_points(row["tail_patch"])] if patched else []),
+            *(_correlation(row) if correlated else []),
         )
         for row in rows
     ]
@@ -119,6 +126,12 @@ def _cell(row: dict[str, Any]) -> tuple[str, str, str, str]:
 
 def _points(value: float | None) -> str:
     return "-" if value is None else f"{value:+.2f}"
+
+
+def _correlation(row: dict[str, Any]) -> tuple[str, str]:
+    if row["lds"] is None:
+        return "-", "-"
+    return f"{row['lds']:.3f}", f"{row['lds_low']:.3f} to {row['lds_high']:.3f}"
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:

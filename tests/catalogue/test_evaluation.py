@@ -11,10 +11,12 @@ from sqlalchemy import update
 from backend.catalogue.database import migrate, open_catalogue, read_session, write_session
 from backend.catalogue.evaluation import newest_runs, retrieval_table, status
 from backend.catalogue.loading import load_home
+from backend.catalogue.measurements import load_measurement
 from backend.catalogue.models import Metric, Run
 from backend.catalogue.stages import StageLog
 from backend.core.artifacts import Home
-from tests.catalogue.factories import TinyHome, related_scores, tiny_home, write_query_set, write_run
+from backend.pipeline.tables import metrics_text
+from tests.catalogue.factories import TinyHome, finish, related_scores, started, tiny_home, write_query_set, write_run
 
 
 @pytest.fixture
@@ -58,6 +60,33 @@ def test_query_sets_are_merged_by_their_counts_and_only_the_newest_run_counts(ti
     worst = 10 * _mrr(tiny, newest.name)
     assert row["n"] == 12
     assert row["mrr"] == pytest.approx((worst + 2 * 1.0) / 12)
+
+
+def write_lds(tiny: TinyHome, seed: int, rows: list[dict[str, object]]) -> None:
+    inputs: dict[str, str | None] = {"queries": tiny.query_set, "model": tiny.model}
+    config = {"measures": "lds", "seed": seed}
+    folder = started(tiny.home, "measurement", inputs, config, "lds")
+    finish(folder, "measurement", inputs, config, rows=rows)
+    with write_session(tiny.engine) as session:
+        load_measurement(session, folder)
+
+
+def test_lds_stands_beside_once_it_is_measured(tiny: TinyHome) -> None:
+    cell = {"method": "trackstar", "task": "facts", "bucket": "", "n": 10}
+    write_lds(tiny, 0, [{**cell, "lds": 0.1, "low": 0.0, "high": 0.2}])
+    write_lds(tiny, 1, [{**cell, "lds": 0.3, "low": 0.25, "high": 0.35}, {**cell, "task": "", "lds": 9.0}])
+    with read_session(tiny.engine) as session:
+        table = retrieval_table(session)
+        assert retrieval_table(session, query_set_id=tiny.query_set) == table
+        assert retrieval_table(session, query_set_id="another") == []
+    keys = ["method", "task", "bucket", "n", "mrr", "recall_at_10", "precision_at_1", "precision_at_10"]
+    assert all(list(row) == [*keys, "lds", "lds_low", "lds_high"] for row in table)
+    found = {(row["method"], row["bucket"]): (row["lds"], row["lds_low"], row["lds_high"]) for row in table}
+    assert found.pop(("trackstar", None)) == (0.3, 0.25, 0.35), "the newest measurement's"
+    assert set(found.values()) == {(None, None, None)}
+    lines = metrics_text(table).splitlines()
+    assert lines[0].endswith("LDS    95% interval")
+    assert sum("0.300  0.250 to 0.350" in line for line in lines) == 1
 
 
 def _mrr(tiny: TinyHome, run_id: str) -> float:
