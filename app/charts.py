@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -144,3 +144,108 @@ def round_steps(low: float, high: float, about: int = 5) -> list[float]:
     step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= raw)
     first, last = math.floor(low / step), math.ceil(high / step)
     return [round(index * step, 12) for index in range(first, max(last, first + 1) + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One of several lines: its path, the places of its points, and where its name stands at the end."""
+
+    name: str
+    style: int
+    """Which of the dashes (and colours) of the style sheet."""
+    path: str
+    points: list[tuple[float, float]]
+    label_y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Several lines over the same places, with axes."""
+
+    width: float
+    height: float
+    lines: list[Line]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    left: float
+    right: float
+    bottom: float
+
+
+LABEL_GAP = 17.0
+"""Between the names at the lines' ends, so that none lies on another."""
+
+
+def lines(
+    series: Sequence[tuple[str, int, Sequence[float | None]]],
+    labels: Sequence[str],
+    xs: Sequence[float] | None = None,
+    width: float = 640,
+    height: float = 260,
+) -> Lines | None:
+    """Lines of (name, style, values) over places with labels; a None leaves a gap.
+
+    ``xs`` are the places where they are numbers: then the axis has round ones, else each place has its label. None
+    where there is nothing to draw.
+    """
+    places = list(range(len(labels))) if xs is None else list(xs)
+    values = [value for _, _, ys in series for value in ys if value is not None]
+    if not values or not places:
+        return None
+    left, right, top, bottom = 52.0, 150.0, 12.0, 28.0
+    y_steps = round_steps(min(0.0, *values), max(0.0, *values))
+    x_low, x_high, y_low, y_high = min(places), max(places), y_steps[0], y_steps[-1]
+
+    def to_x(x: float) -> float:
+        share = 0.5 if x_high == x_low else (x - x_low) / (x_high - x_low)
+        return round(left + 12 + (width - left - right - 24) * share, 1)
+
+    def to_y(y: float) -> float:
+        return round(top + (height - top - bottom) * (y_high - y) / (y_high - y_low), 1)
+
+    found = []
+    for name, style, ys in series:
+        points = [None if y is None else (to_x(x), to_y(y)) for x, y in zip(places, ys, strict=True)]
+        drawn = [point for point in points if point is not None]
+        if drawn:
+            found.append(Line(name, style, _path(points), drawn, drawn[-1][1]))
+    if xs is None:
+        x_ticks = [Tick(to_x(place), label) for place, label in zip(places, labels, strict=True)]
+    else:
+        x_ticks = [Tick(to_x(x), f"{x:,.6g}") for x in round_steps(x_low, x_high, 4) if x_low <= x <= x_high]
+    return Lines(
+        width=width,
+        height=height,
+        lines=_apart(found, top, height - bottom),
+        x_ticks=x_ticks,
+        y_ticks=[Tick(to_y(y), f"{y:.6g}".replace("-", "−")) for y in y_steps],
+        left=left,
+        right=width - right,
+        bottom=height - bottom,
+    )
+
+
+def _path(points: Sequence[tuple[float, float] | None]) -> str:
+    """The data of an SVG path through the points, begun anew after a gap."""
+    parts, open_ = [], False
+    for point in points:
+        if point is not None:
+            parts.append(f"{'L' if open_ else 'M'}{point[0]} {point[1]}")
+        open_ = point is not None
+    return "".join(parts)
+
+
+def _apart(found: Sequence[Line], top: float, bottom: float) -> list[Line]:
+    """The lines from the highest end to the lowest, names moved so far apart that all can be read."""
+    ordered = sorted(found, key=lambda line: line.label_y)
+    floor = top
+    moved = []
+    for line in ordered:
+        floor = max(floor, line.label_y)
+        moved.append(floor)
+        floor += LABEL_GAP
+    ceiling = bottom
+    for index in range(len(moved) - 1, -1, -1):
+        moved[index] = min(moved[index], ceiling)
+        ceiling = moved[index] - LABEL_GAP
+    return [replace(line, label_y=round(y, 1)) for line, y in zip(ordered, moved, strict=True)]

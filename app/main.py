@@ -26,6 +26,7 @@ from app.http.metrics import Metrics
 from app.http.metrics import router as metrics
 from app.http.page_cache import PageCache
 from app.http.rendering import STATIC, VersionedStatic, make_environment
+from app.methods.routes import router as methods
 from app.passages.routes import router as passages
 from app.preferences.routes import router as preferences
 from app.prompts.routes import router as prompts
@@ -84,7 +85,7 @@ def create_app(settings: Settings | None = None) -> Application:
     app.state.asking_limit = PerMinute(settings.questions_per_minute)
     app.state.templates = Jinja2Blocks(env=make_environment())
     add_error_handlers(app)
-    for router in (home, prompts, passages, ask, runs, preferences, api, api_docs, metrics):
+    for router in (home, prompts, passages, ask, runs, methods, preferences, api, api_docs, metrics):
         app.include_router(router)
     if settings.development:
         app.include_router(dev)

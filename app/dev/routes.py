@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.charts import curve, histogram
+from app.charts import curve, histogram, lines
 from app.http.rendering import render
 from app.prompts.highlight import Wording, excerpt, prompt_pieces
 from app.prompts.links import Choice
@@ -31,6 +31,9 @@ def patterns(request: Request) -> Response:
         "choices": [Choice("Proponents", "#", True), Choice("Opponents", "#", False)],
         "histogram": histogram([1, 5, 40, 900, 4000, 700, 60, 9, 2, 0, 1], -0.4, 0.9, mark=0.7),
         "curve": curve(list(range(100)), [5 / (1 + step / 10) + 1 for step in range(100)]),
+        "lines": lines(
+            [(f"line {n}", n, [None if n == x == 3 else n * x for x in range(6)]) for n in range(8)], list("abcdef")
+        ),
         "downloads": [("JSON", "#"), ("CSV", "#"), ("JSONL", "#")],
         "words": LONG,
     }

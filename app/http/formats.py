@@ -75,6 +75,11 @@ def prompt_address(slug: str, runs: tuple[str, ...] = (), suffix: str = "", **pa
     return address(f"{base}/{quote(slug, safe='')}{suffix}", parameters)
 
 
+def method_address(slug: str) -> str:
+    """Where a method is explained."""
+    return f"/methods#{quote(slug, safe='')}"
+
+
 def web_link(url: str | None) -> str | None:
     """The URL if it is http or https and so safe to link to; None otherwise."""
     if url is None:

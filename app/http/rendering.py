@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from app.http import words
-from app.http.formats import address, passage_address, prompt_address, wants_part, web_link
+from app.http.formats import address, method_address, passage_address, prompt_address, wants_part, web_link
 from app.methods_text import method_text
 from app.tasks_text import task_text
 
@@ -58,6 +58,7 @@ def make_environment() -> Environment:
     environment.globals |= {
         "asset": asset,
         "address": address,
+        "method_address": method_address,
         "passage_address": passage_address,
         "prompt_address": prompt_address,
         "method_text": method_text,

@@ -18,6 +18,8 @@ HTML = (
     "/passages/factbook/peru/0",
     "/passages/fact/capital/peru/0",
     "/passages/hostile/0",
+    "/methods",
+    "/methods?query_set=9ae500000001&metric=tail-patch&methods=trackstar,random,house-blend",
     "/runs",
     f"/runs/{TRACKSTAR}",
     f"/runs/{BM25}",
@@ -30,6 +32,7 @@ JSON = (
     "/prompts/capital-peru.json",
     f"/r/{TRACKSTAR}+{BM25}/capital-peru.json",
     "/passages/factbook/peru/0.json",
+    "/methods.json",
     "/runs.json",
     f"/runs/{TRACKSTAR}.json",
 )

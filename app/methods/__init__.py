@@ -1,0 +1,1 @@
+"""The page that says which method to believe on this corpus."""
