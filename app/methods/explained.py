@@ -141,9 +141,9 @@ TERMS = (
     Term(
         "lds",
         "LDS",
-        "Train many small models, each on another random part of the passages. A method’s scores predict which "
-        "of them should find the completion likely: those that were trained on the passages it scores high. LDS "
-        "(linear datamodeling score) is the rank correlation of this prediction with what the trained models really say: 1 "
+        "Train many small models, each on another random part of the passages. A method’s scores predict which of "
+        "them should find the completion likely: those that were trained on the passages it scores high. LDS (linear "
+        "datamodeling score) is the rank correlation of this prediction with what the trained models really say: 1 "
         "is perfect, 0 is chance.",
         "It is measured with small models over a part of the passages, and judges all scores together, not the top "
         "of the list.",

@@ -24,6 +24,14 @@ COMMANDS = {
 }
 """Column -> the command that measures it."""
 
+LEADS = {
+    "mrr": "Finds a passage that states the fact first",
+    "tail_patch": "Lists passages that move the model most",
+    "lds": "Predicts best what training on other passages gives",
+    "removal": "Lists passages whose removal hurts most",
+}
+"""Column -> what its best method does."""
+
 JUDGED = ("mrr", "recall_at_10", "tail_patch", "lds", "share", "removal")
 """Columns in which more is better."""
 
@@ -55,6 +63,16 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Leader:
+    """Who is best by one yardstick."""
+
+    words: str
+    texts: list[MethodText]
+    name: str
+    cell: Cell
+
+
+@dataclass(frozen=True, slots=True)
 class Baseline:
     """What is no method with a run, but was measured to compare with."""
 
@@ -78,6 +96,7 @@ class PaperTable:
     """All of it; ``missing`` has the columns that nothing was measured for, each with its command."""
 
     rows: list[Row]
+    leaders: list[Leader]
     baselines: list[Baseline]
     absent: list[Absent]
     missing: dict[str, str]
@@ -107,9 +126,11 @@ def paper_table(
         _row(run, facts.get(run.method, {}), limit, removed.get(run.method), costs.get(run.id), home)
         for run in sorted(runs, key=lambda run: method_order(run.method))
     ]
+    rows = _with_best(rows)
     queries = {row.cost.queries for row in rows if row.cost}
     return PaperTable(
-        rows=_with_best(rows),
+        rows=rows,
+        leaders=_leaders(rows),
         baselines=[
             *(
                 Baseline(BASELINE_TITLES.get(row["method"], row["method"]), row["n"], row["tail_patch"], Cell())
@@ -171,6 +192,16 @@ def _with_best(rows: list[Row]) -> list[Row]:
             if best is not None and len(rows) > 1 and cell.value == best:
                 row.cells[name] = Cell(cell.value, cell.low, cell.high, best=True)
     return rows
+
+
+def _leaders(rows: Sequence[Row]) -> list[Leader]:
+    found = []
+    for name, words in LEADS.items():
+        best = [row for row in rows if row.cells[name].best]
+        if best:
+            cell = Cell(best[0].cells[name].value, best[0].cells[name].low, best[0].cells[name].high)
+            found.append(Leader(words, [row.text for row in best], name, cell))
+    return found
 
 
 def table_json(table: PaperTable) -> dict[str, Any]:

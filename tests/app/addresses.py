@@ -19,7 +19,6 @@ HTML = (
     "/passages/fact/capital/peru/0",
     "/passages/hostile/0",
     "/methods",
-    "/methods?query_set=9ae500000001&metric=tail-patch&methods=trackstar,random,house-blend",
     "/runs",
     f"/runs/{TRACKSTAR}",
     f"/runs/{BM25}",

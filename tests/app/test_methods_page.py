@@ -82,6 +82,12 @@ def test_the_page_shows_the_table(client: TestClient) -> None:
     ]
     assert table_row(text, "Random", "Methods by all yardsticks")[2:4] == ["−0.010 −0.060 to 0.040", "−2 %"]
     assert table_row(text, "chosen by dice", "Methods by all yardsticks")[5] == "−0.031 −0.100 to +0.040"
+    leaders = text.split('<dl class="facts">')[1].split("</dl>")[0]
+    words = " ".join(unescape(re.sub(r"<[^>]+>", " ", leaders)).split())
+    assert f"Finds a passage that states the fact first {max(mrr, key=mrr.__getitem__).upper()}" in words
+    assert "Predicts best what training on other passages gives TrackStar 0.300 0.250 to 0.350" in words
+    assert "Lists passages whose removal hurts most BM25 +0.875 +0.625 to +1.125" in words
+    assert "move the model" not in words, "not measured"
     assert "Ceiling of LDS: 0.500" in text
     assert "32 subsets × 3 seeds of a model of 210,944 parameters" in text
     assert "<code>proponent rank --method trak</code>" in text, "a known method without a run"
@@ -107,7 +113,7 @@ def test_parts_of_the_prompts(client: TestClient) -> None:
     text = client.get("/methods").text
     buckets = [row for row in found["retrieval"] if (row["method"], row["task"]) == ("bm25", "facts") and row["bucket"]]
     assert table_row(text, "BM25", "MRR by frequency") == [f"{row['mrr']:.3f}" for row in buckets]
-    assert table_row(text, "Prompts", "MRR by frequency") == [str(row["n"]) for row in buckets]
+    assert table_row(text, "Stated prompts", "MRR by frequency") == [str(row["n"]) for row in buckets]
     means = [
         client.get(f"/prompts.json?task=facts&correct={correct}").json()["metrics"] for correct in ("true", "false")
     ]
