@@ -121,6 +121,10 @@ def method_text(slug: str) -> MethodText:
     """The text of a method; a method that somebody registered gets its slug as its title."""
     if slug in METHOD_TEXTS:
         return METHOD_TEXTS[slug]
+    if slug.endswith("-pca") and _base(slug) in METHOD_TEXTS:
+        other = method_text(slug.removesuffix("-pca"))
+        line = f"{other.line} Gradients are kept along the directions in which they vary most."
+        return MethodText(slug, f"{other.title}, PCA projections", line, other.caveat, other.looks_at_model)
     for suffix, words in (("-no-v", "without optimizer correction"), ("-v", "with optimizer correction")):
         base = METHOD_TEXTS.get(slug.removesuffix(suffix)) if slug.endswith(suffix) else None
         if base is not None:
@@ -134,8 +138,13 @@ def method_text(slug: str) -> MethodText:
     )
 
 
+def _base(slug: str) -> str:
+    """A slug without what says which row set or store is read."""
+    return slug.removesuffix("-pca").removesuffix("-no-v").removesuffix("-v")
+
+
 def method_order(slug: str) -> tuple[int, str]:
     """Sort key: known methods in the order above, then others by name; variants behind their method."""
-    base = slug.removesuffix("-no-v").removesuffix("-v")
+    base = _base(slug)
     places = {known: place for place, known in enumerate(METHOD_TEXTS)}
     return places.get(base, len(places)), slug

@@ -69,6 +69,13 @@ class Dtype(StrEnum):
     float32 = "float32"
 
 
+class Projection(StrEnum):
+    """How a store's gradients are projected."""
+
+    random = "random"
+    pca = "pca"
+
+
 def working_settings(home: Path | None, device: str | None, threads: int | None) -> Settings:
     """The settings with options over them; raises UserError for an unknown device."""
     if device not in (None, "auto", "cpu", "cuda"):
@@ -139,8 +146,11 @@ def train(
 def encode(
     corpus: CorpusOption = None,
     model: ModelOption = None,
+    projection: Annotated[
+        Projection, typer.Option(help="Random matrices, or the principal axes of activations and their gradients.")
+    ] = Projection.random,
     rank: RankOption = 12,
-    seed: Annotated[int, typer.Option(help="Of the projections.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of random projections.")] = 0,
     dtype: Annotated[Dtype, typer.Option(help="Of the stored rows.")] = Dtype.float16,
     context: Annotated[
         int | None, typer.Option(min=2, help="Most tokens of a passage, for a model that is loaded now.")
@@ -152,7 +162,7 @@ def encode(
     from backend.pipeline.own_data import encode_corpus
 
     with workspace(home, "encode") as work:
-        result = encode_corpus(work, corpus, model, rank, seed, dtype.value, context)
+        result = encode_corpus(work, corpus, model, rank, seed, dtype.value, context, projection.value)
     report(result, json_, f"store {result['store']}: {result['rows']:,} rows of {result['dims']:,} dimensions")
 
 

@@ -9,21 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from backend.core.artifacts import Home, artifact_id, is_finished, seal
 from backend.core.errors import CorruptArtifact, UserError
 from backend.core.files import read_json
-from backend.gradients.encoder import GradientEncoder, backward_at_layers, output_head
+from backend.gradients.encoder import GradientEncoder
+from backend.gradients.examples import Collect, Example, Examples
 from backend.gradients.layers import LayerSelection, TrackedLayer, select_layers
+from backend.gradients.principal_axes import AXES, SAMPLE_EXAMPLES, PrincipalAxes, principal_axes, save_axes
 from backend.gradients.projections import (
+    PCA,
     ROW_SETS,
     LayerProjection,
     ProjectionConfig,
     fingerprint,
     layer_projections,
+    stored_axes,
 )
 from backend.gradients.second_moment import (
     SECOND_MOMENT,
@@ -55,16 +58,6 @@ Progress = Callable[[int, int, str], None]
 
 Announce = Callable[[str, int], None]
 """(estimate in words, bytes on disk), before the long part."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """A token sequence and where its loss begins."""
-
-    id: str
-    ids: Sequence[int]
-    first_target: int
-    """Index of the first token whose log-probability counts; at least 1."""
 
 
 @dataclass(frozen=True)
@@ -140,16 +133,14 @@ def build_query_store(
     }
     folder = _folder(home, inputs, config)
     if not is_finished(folder):
-        moments = load_second_moments(home.find("store", passage_store_id) / SECOND_MOMENT)
         build = _Build(folder, inputs, open_model(), read_examples(), config, lambda done, total, message: None)
-        build.run(moments, {"truncated": 0})
+        build.run(home.find("store", passage_store_id), {"truncated": 0})
     return folder.name
 
 
 def _settings(config: EncodeConfig) -> dict[str, Any]:
     return {
-        "rank": config.projection.rank,
-        "seed": config.projection.seed,
+        **config.projection.settings(),
         "row_sets": list(ROW_SETS),
         "dtype": config.dtype,
         "max_batch_tokens": config.max_batch_tokens,
@@ -173,32 +164,36 @@ class _Build:
         announce: Announce = lambda text, needed: None,
     ) -> None:
         self.folder, self.inputs, self.model = folder, inputs, model
-        self.examples, self.config, self.progress, self.announce = examples, config, progress, announce
-        self.lengths = [len(example.ids) for example in examples]
+        self.config, self.progress, self.announce = config, progress, announce
+        self.examples = Examples(examples, config.max_batch_tokens)
         self.selection: LayerSelection = select_layers(model.model)
 
-    def run(self, moments: Mapping[str, FactoredSecondMoment] | None, facts: dict[str, Any]) -> None:
-        """Plan, write the shards that are missing, seal. V is this corpus's own where ``moments`` is None."""
+    def run(self, passage_store: Path | None, facts: dict[str, Any]) -> None:
+        """Plan, write the shards that are missing, seal. V and axes are those of ``passage_store``; None: its own."""
         if not self.examples:
             raise UserError("There is nothing to encode.", "Give a corpus or query set that is not empty.")
         started = time.monotonic()
         moments_file = self.folder / SECOND_MOMENT
         if not moments_file.exists():
-            self.progress(0, sum(self.lengths), "second moment")
-            save_second_moments(moments_file, moments or self._second_moments())
-        projections = layer_projections(
-            self.selection.tracked, self.config.projection, load_second_moments(moments_file)
-        )
+            self.progress(0, self.examples.tokens, "second moment")
+            theirs = load_second_moments(passage_store / SECOND_MOMENT) if passage_store else None
+            save_second_moments(moments_file, theirs or self._second_moments())
+        moments, config = load_second_moments(moments_file), self.config.projection
+        if config.kind == PCA and passage_store is None and not (self.folder / AXES).exists():
+            self.progress(0, self.examples.tokens, "principal axes")
+            save_axes(self.folder / AXES, self._principal_axes(moments))
+        axes = stored_axes(passage_store or self.folder, config)
+        projections = layer_projections(self.selection.tracked, config, moments, axes)
         encoder = GradientEncoder(self.model.model, self.selection.tracked, projections, self.model.device)
         if not (self.folder / PLAN).exists():
             self._make_plan(encoder, projections).write(self.folder)
         plan = StorePlan.read(self.folder)
-        tokens = sum(self.lengths)
+        tokens = self.examples.tokens
         self._check_plan(plan, projections)
         missing = missing_shards(self.folder, plan)
         if len(missing) < len(plan.shards):
             self.announce(f"{len(plan.shards) - len(missing)} of {len(plan.shards)} shards are there already.", 0)
-        done = tokens - sum(sum(self.lengths[slice(*plan.shards[index])]) for index in missing)
+        done = tokens - sum(sum(self.examples.lengths[slice(*plan.shards[index])]) for index in missing)
         for index in missing:
             done = self._encode_shard(encoder, plan, index, done, tokens)
         folders = [shard_folder(self.folder, index) for index in range(len(plan.shards))]
@@ -246,22 +241,34 @@ class _Build:
 
     def _estimate_second_moments(self, layers: Sequence[TrackedLayer]) -> dict[str, FactoredSecondMoment]:
         estimate = SecondMomentEstimate(layers)
-        model = self.model.model.to(self.model.device).eval().requires_grad_(False)
-        head = output_head(model, torch.device(self.model.device))
 
-        batch = np.empty(0, np.int64)
-
-        def collect(index: int, x_BTI: Tensor, d_BTO: Tensor) -> None:
-            for row, x_TI, d_TO in zip(batch, x_BTI, d_BTO, strict=True):
+        def collect(index: int, positions: np.ndarray, x_BTI: Tensor, d_BTO: Tensor) -> None:
+            for position, x_TI, d_TO in zip(positions, x_BTI, d_BTO, strict=True):
                 gradient_OI = d_TO.mT @ x_TI
-                if not gradient_OI.isfinite().all():
-                    raise self._not_finite(int(row))
+                self.examples.check_finite(int(position), gradient_OI)
                 estimate.add(layers[index].name, gradient_OI)
 
-        for batch in self._sample_batches():
-            backward_at_layers(model, head, layers, *self._tensors(batch), collect)
-            estimate.examples += len(batch)
+        estimate.examples = self._pass_over_sample(CALIBRATION_EXAMPLES, layers, collect)
         return estimate.result()
+
+    def _principal_axes(self, moments: Mapping[str, FactoredSecondMoment]) -> dict[str, dict[str, PrincipalAxes]]:
+        """Of activations and their gradients, over a sample of the corpus."""
+        rank = self.config.projection.rank
+        if rank is None:
+            raise ValueError("principal axes need a rank")
+
+        def passes(layers: Sequence[TrackedLayer], add: Callable[[int, Tensor, Tensor], None]) -> None:
+            def collect(index: int, positions: np.ndarray, x_BTI: Tensor, d_BTO: Tensor) -> None:
+                for position, x_TI, d_TO in zip(positions, x_BTI, d_BTO, strict=True):
+                    self.examples.check_finite(int(position), x_TI, d_TO)
+                add(index, x_BTI, d_BTO)
+
+            self._pass_over_sample(SAMPLE_EXAMPLES, layers, collect)
+
+        return principal_axes(self.selection.tracked, moments, rank, self.model.device, passes)
+
+    def _pass_over_sample(self, most: int, layers: Sequence[TrackedLayer], collect: Collect) -> int:
+        return self.examples.pass_over_sample(self.model.model, self.model.device, most, layers, collect)
 
     def _make_plan(self, encoder: GradientEncoder, projections: Mapping[str, Sequence[LayerProjection]]) -> StorePlan:
         slices, start = [], 0
@@ -273,8 +280,7 @@ class _Build:
                 "model": self.inputs["model"],
                 "tokenization": self.model.tokenization,
                 "layers": [layer.name for layer in self.selection.tracked],
-                "rank": self.config.projection.rank,
-                "seed": self.config.projection.seed,
+                **self.config.projection.settings(),
                 **{f"projection_{name}": fingerprint(projections[name]) for name in ROW_SETS},
             },
             row_sets=ROW_SETS,
@@ -290,22 +296,22 @@ class _Build:
         """A power of two for each layer that leaves a sample's largest value ``HEADROOM`` below fp16's end."""
         if self.config.dtype == "float32":
             return {name: [1.0] * len(slices) for name in ROW_SETS}
-        self.progress(0, sum(self.lengths), "calibrating scales")
+        self.progress(0, self.examples.tokens, "calibrating scales")
         largest = {name: np.zeros(len(slices)) for name in ROW_SETS}
         started, tokens = time.monotonic(), 0
-        for batch in self._sample_batches():
-            encoded = encoder.encode(*self._tensors(batch))
-            tokens += sum(self.lengths[row] for row in batch)
+        for batch in self.examples.sample(CALIBRATION_EXAMPLES):
+            encoded = encoder.encode(*self.examples.tensors(batch))
+            tokens += sum(self.examples.lengths[row] for row in batch)
             for name in ROW_SETS:
                 peaks = encoded.rows[name].abs().amax(dim=0).cpu().numpy()
                 of_layers = [peaks[layer.span].max() for layer in slices]
                 largest[name] = np.fmax(largest[name], of_layers)
-        seconds = (time.monotonic() - started) * sum(self.lengths) / tokens
+        seconds = (time.monotonic() - started) * self.examples.tokens / tokens
         row_bytes = 2 * len(ROW_SETS) * (slices[-1].start + slices[-1].dims)
         self.announce(
-            f"{len(self.lengths):,} passages, {sum(self.lengths):,} tokens: about {seconds:.0f} s, "
-            f"{len(self.lengths) * row_bytes / 1e6:,.0f} MB on disk.",
-            len(self.lengths) * row_bytes,
+            f"{len(self.examples.lengths):,} passages, {self.examples.tokens:,} tokens: about {seconds:.0f} s, "
+            f"{len(self.examples.lengths) * row_bytes / 1e6:,.0f} MB on disk.",
+            len(self.examples.lengths) * row_bytes,
         )
         target = FP16_MAX / HEADROOM
         return {
@@ -318,12 +324,12 @@ class _Build:
         parameters = sum(parameter.numel() for parameter in self.model.model.parameters())
         budget = max(2048, min(self.config.shard_tokens, int(2e11 / parameters)))
         ranges, start, tokens = [], 0, 0
-        for row, length in enumerate(self.lengths):
+        for row, length in enumerate(self.examples.lengths):
             if tokens and tokens + length > budget:
                 ranges.append((start, row))
                 start, tokens = row, 0
             tokens += length
-        return (*ranges, (start, len(self.lengths)))
+        return (*ranges, (start, len(self.examples.lengths)))
 
     def _encode_shard(self, encoder: GradientEncoder, plan: StorePlan, index: int, done: int, total: int) -> int:
         started = time.monotonic()
@@ -331,15 +337,15 @@ class _Build:
         rows = {name: np.empty((end - start, plan.dims), plan.dtype) for name in plan.row_sets}
         losses = np.empty(end - start, np.float64)
         inverse = {name: (1.0 / plan.scale_vector(name)).astype(np.float32) for name in plan.row_sets}
-        batches = equal_length_batches(self.lengths[start:end], max_tokens=plan.batching["max_tokens"])
+        batches = equal_length_batches(self.examples.lengths[start:end], max_tokens=plan.batching["max_tokens"])
         for batch in batches:
-            encoded = encoder.encode(*self._tensors(batch + start))
+            encoded = encoder.encode(*self.examples.tensors(batch + start))
             for name in plan.row_sets:
                 scaled = encoded.rows[name].cpu().numpy() * inverse[name]
                 self._check(scaled, batch + start, plan.dtype)
                 rows[name][batch] = scaled
             losses[batch] = encoded.losses.cpu().numpy()
-            done += sum(self.lengths[start + row] for row in batch)
+            done += sum(self.examples.lengths[start + row] for row in batch)
             self.progress(done, total, "gradients")
         write_shard(
             self.folder,
@@ -358,27 +364,8 @@ class _Build:
             return
         row, peak = int(positions[bad[0]]), peaks[bad[0]]
         if not np.isfinite(peak):
-            raise self._not_finite(row)
+            raise self.examples.not_finite(row)
         raise UserError(
-            f"The gradient of {self.examples[row].id!r} is too large for fp16 ({peak:.3g} after scaling).",
+            f"The gradient of {self.examples.examples[row].id!r} is too large for fp16 ({peak:.3g} after scaling).",
             "Leave the passage out, or encode with --dtype float32.",
         )
-
-    def _not_finite(self, row: int) -> UserError:
-        return UserError(
-            f"The gradient of {self.examples[row].id!r} is not a finite number.",
-            "Check the model's weights and this passage; leave the passage out to go on.",
-        )
-
-    def _sample_batches(self) -> list[np.ndarray]:
-        """Batches over up to 512 examples, evenly spaced."""
-        count = min(CALIBRATION_EXAMPLES, len(self.examples))
-        sample = np.unique(np.linspace(0, len(self.examples) - 1, count).round().astype(np.int64))
-        lengths = [self.lengths[row] for row in sample]
-        return [sample[batch] for batch in equal_length_batches(lengths, max_tokens=self.config.max_batch_tokens)]
-
-    def _tensors(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Token ids (B, T) and the mask of their targets for examples of equal length."""
-        ids = torch.tensor([list(self.examples[row].ids) for row in positions])
-        first = torch.tensor([max(1, self.examples[row].first_target) for row in positions])
-        return ids, torch.arange(ids.shape[1])[None] >= first[:, None]

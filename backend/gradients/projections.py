@@ -1,8 +1,8 @@
-"""Two-sided random projections of a layer's gradient: ``phi = P_out^T G P_in``.
+"""Two-sided projections of a layer's gradient: ``phi = P_out^T G P_in``, random or onto principal axes.
 
-Entries of P are i.i.d. N(0, 1/rank), made again from the seed and the layer's name whenever they are needed and
-never stored; a side that is no wider than the rank is left alone (identity). The row set ``raw`` projects G; the
-row set ``v`` projects ``G / sqrt(V)`` with the same P, V's factors folded into them.
+Random: entries of P are i.i.d. N(0, 1/rank), made again from the seed and the layer's name whenever they are needed and
+never stored. PCA: see ``principal_axes``. A side that is no wider than the rank is left alone (identity). The row set
+``raw`` projects G; the row set ``v`` projects ``G / sqrt(V)``, V's factors folded into P.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from backend.gradients.layers import TrackedLayer
+from backend.gradients.principal_axes import AXES, SAMPLE_EXAMPLES, PrincipalAxes, load_axes
 from backend.gradients.second_moment import FactoredSecondMoment
 
 ROW_SETS = ("raw", "v")
+RANDOM, PCA = "random", "pca"
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,29 @@ class ProjectionConfig:
     rank: int | None = 12
     """Columns of P on each side (p); None keeps the whole gradient, for tests and very small models."""
     seed: int = 0
+    """Of random projections."""
+    kind: str = RANDOM
+    """``random`` or ``pca``; the latter has a rank."""
+
+    def settings(self) -> dict[str, Any]:
+        """As part of a store's config; random projections are what is meant where it names no kind."""
+        pca = {"projection": PCA, "projection_examples": SAMPLE_EXAMPLES} if self.kind == PCA else {}
+        return {"rank": self.rank, "seed": self.seed, **pca}
+
+    @classmethod
+    def of_store(cls, config: Mapping[str, Any]) -> ProjectionConfig:
+        """The projections of a store by its manifest's config."""
+        return cls(config["rank"], config["seed"], projection_kind(config))
+
+
+def projection_kind(config: Mapping[str, Any]) -> str:
+    """``random`` or ``pca``, by a store's config."""
+    return str(config.get("projection", RANDOM))
+
+
+def stored_axes(folder: Path, config: ProjectionConfig) -> dict[str, dict[str, PrincipalAxes]] | None:
+    """The principal axes of a passage store, None where its projections are random."""
+    return load_axes(folder / AXES) if config.kind == PCA else None
 
 
 @dataclass(frozen=True)
@@ -60,15 +87,20 @@ def layer_projections(
     layers: Sequence[TrackedLayer],
     config: ProjectionConfig,
     second_moments: Mapping[str, FactoredSecondMoment],
+    axes: Mapping[str, Mapping[str, PrincipalAxes]] | None = None,
 ) -> dict[str, list[LayerProjection]]:
-    """Row set -> a projection per layer, in the layers' order."""
+    """Row set -> a projection per layer, in the layers' order; onto ``axes`` where they are given, else random."""
     projections: dict[str, list[LayerProjection]] = {name: [] for name in ROW_SETS}
     for layer in layers:
-        outputs = projection_matrix(layer.outputs, config, layer.name, "outputs")
-        inputs = projection_matrix(layer.inputs, config, layer.name, "inputs")
-        projections["raw"].append(LayerProjection(outputs.float(), inputs.float()))
-        left, right = second_moments[layer.name].scalings()
-        projections["v"].append(LayerProjection((outputs * left[:, None]).float(), (inputs * right[:, None]).float()))
+        if axes is None:
+            outputs = projection_matrix(layer.outputs, config, layer.name, "outputs")
+            inputs = projection_matrix(layer.inputs, config, layer.name, "inputs")
+            sides = {name: (outputs, inputs) for name in ROW_SETS}
+        else:
+            sides = {name: (axes[layer.name][name].outputs, axes[layer.name][name].inputs) for name in ROW_SETS}
+        projections["raw"].append(LayerProjection(*(side.float() for side in sides["raw"])))
+        scaled = zip(sides["v"], second_moments[layer.name].scalings(), strict=True)
+        projections["v"].append(LayerProjection(*((side * scale[:, None]).float() for side, scale in scaled)))
     return projections
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from backend.core.errors import UserError
 from backend.core.records import Passage, Query
+from backend.gradients.projections import RANDOM
 from backend.gradients.store import GradientStore
 from backend.search.scoring import Scoring
 
@@ -48,6 +49,11 @@ class MethodInputs:
         return self.store
 
 
+def store_projection(method: Method) -> str:
+    """The projections (``random`` or ``pca``) of the store that a method reads: its ``projection``, if it says so."""
+    return str(getattr(method, "projection", RANDOM))
+
+
 class PreparedMethod(Protocol):
     """A method over one corpus: everything that needs no query is done."""
 
@@ -63,7 +69,8 @@ class PreparedMethod(Protocol):
 class Method(Protocol):
     """An attribution method.
 
-    Scores are positive where training on the passage makes the query's completion more likely.
+    Scores are positive where training on the passage makes the query's completion more likely. What a class may have
+    besides, and need not: ``projection``, the kind of store that it reads, ``random`` where it is not said.
     """
 
     @property

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
 from backend.core.errors import UserError
+from backend.gradients.projections import PCA
 from backend.methods.bm25 import BM25
 from backend.methods.gradient_products import GradientProduct
 from backend.methods.length import Length
 from backend.methods.logra import LoGra
-from backend.methods.protocol import Method
+from backend.methods.protocol import Method, MethodInputs, PreparedMethod
 from backend.methods.random_scores import Random
 from backend.methods.trackstar import TrackStar
 from backend.methods.trak import Trak
 
 _REGISTRY: dict[str, Method] = {}
 _ROW_SET_SUFFIX = {"-no-v": "raw", "-v": "v"}
+_PCA_SUFFIX = "-pca"
+
+
+@dataclass(frozen=True)
+class OnPrincipalAxes:
+    """A projected method over the store whose projections are principal axes."""
+
+    slug: str
+    base: Method
+    projection: str = PCA
+
+    @property
+    def row_set(self) -> str | None:
+        """That of the method."""
+        return self.base.row_set
+
+    def config(self) -> dict[str, Any]:
+        """The method's own parameters, and the kind of store."""
+        return {**self.base.config(), "projection": self.projection}
+
+    def prepare(self, inputs: MethodInputs) -> PreparedMethod:
+        """The method itself."""
+        return self.base.prepare(inputs)
 
 
 def register(method: Method) -> None:
@@ -28,16 +52,31 @@ def register(method: Method) -> None:
 
 
 def find_method(slug: str) -> Method:
-    """The method of a slug; ``-v`` and ``-no-v`` give a projected method on the other row set."""
+    """The method of a slug.
+
+    ``-v`` and ``-no-v`` give a projected method on the other row set, ``-pca`` behind these one on a store of principal
+    axes. Raises UserError where there is none.
+    """
+    found = _find(slug)
+    if found is not None:
+        return found
+    near = get_close_matches(slug, _REGISTRY, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise UserError(f"There is no method {slug!r}.", f"{hint}Known: {', '.join(_REGISTRY)}.")
+
+
+def _find(slug: str) -> Method | None:
     if slug in _REGISTRY:
         return _REGISTRY[slug]
+    if slug.endswith(_PCA_SUFFIX):
+        projected = _find(slug.removesuffix(_PCA_SUFFIX))
+        known = projected is not None and projected.row_set is not None and not hasattr(projected, "projection")
+        return OnPrincipalAxes(slug, projected) if projected is not None and known else None
     for suffix, row_set in _ROW_SET_SUFFIX.items():
         base: Any = _REGISTRY.get(slug.removesuffix(suffix)) if slug.endswith(suffix) else None
         if base is not None and base.row_set not in (None, row_set):
             return replace(base, slug=slug, row_set=row_set)
-    near = get_close_matches(slug, _REGISTRY, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise UserError(f"There is no method {slug!r}.", f"{hint}Known: {', '.join(_REGISTRY)}.")
+    return None
 
 
 register(TrackStar("trackstar", task_specific=True))

@@ -73,23 +73,27 @@ def encode_corpus(
     seed: int = 0,
     dtype: str = "float16",
     context: int | None = None,
+    projection: str = "random",
 ) -> dict[str, Any]:
     """Store the gradients of a corpus under a model: one trained on it, or one that is loaded now."""
     from backend.gradients.build import EncodeConfig
-    from backend.gradients.projections import ProjectionConfig
+    from backend.gradients.projections import PCA, ProjectionConfig
     from backend.pipeline import stages
 
+    if projection == PCA and seed:
+        raise UserError("--seed is of random projections; principal axes have none.", "Leave it out.")
     corpus_id = corpus_id or work.newest("corpus", IMPORT_FIRST)
     work.reporter.plan([("encode", "Storing the passages' gradients")])
     with work.reporter.stage("encode", "tokens") as report:
         model_id = _model_for(work, corpus_id, model, context)
-        config = EncodeConfig(projection=ProjectionConfig(rank, seed), dtype=dtype)
+        config = EncodeConfig(projection=ProjectionConfig(rank, seed, projection), dtype=dtype)
         store_id = stages.encode_passages(work, model_id, corpus_id, config, report)
     manifest = read_manifest(work.folder("store", store_id))
     return {
         "store": store_id,
         "model": model_id,
         "corpus": corpus_id,
+        "projection": projection,
         "rows": manifest.facts["rows"],
         "dims": manifest.facts["dims"],
         "bytes": sum(file["bytes"] for file in manifest.files.values()),
@@ -104,6 +108,7 @@ def rank_queries(
     model: str | None,
 ) -> list[dict[str, Any]]:
     """Rank for every query set of a corpus by every method; makes the model and the store that are missing."""
+    from backend.methods.protocol import store_projection
     from backend.methods.registry import find_method
     from backend.models.generation import GenerationConfig
     from backend.models.training import TrainingConfig
@@ -112,13 +117,14 @@ def rank_queries(
     chosen = [find_method(slug) for slug in methods]
     corpus_id = corpus_id or work.newest("corpus", IMPORT_FIRST)
     sets = _query_sets(work, corpus_id, query_sets)
-    model_id = store_id = None
+    model_id, stores = None, {}
     if any(method.row_set is not None for method in chosen):
         if model is None and not _models_of(work, corpus_id):
             work.reporter.say("No model yet: training one on the corpus (choose its size with `proponent train`).")
             model = train_on(work, corpus_id, TrainingConfig(name="trained here"))["model"]
         model_id = _model_for(work, corpus_id, model)
-        store_id = _newest_store(work, corpus_id, model_id) or encode_corpus(work, corpus_id, model_id)["store"]
+        for kind in dict.fromkeys(store_projection(method) for method in chosen if method.row_set is not None):
+            stores[kind] = _newest_store(work, corpus_id, model_id, kind) or _encoded(work, corpus_id, model_id, kind)
     runs = []
     planned = [(f"rank/{method.slug}", f"Ranking by {method.slug}") for method in chosen]
     work.reporter.plan([*([("rank/answers", "Letting the model answer")] if model_id else []), *planned])
@@ -129,7 +135,7 @@ def rank_queries(
     for method in chosen:
         with work.reporter.stage(f"rank/{method.slug}", "scores") as report:
             for query_set_id in sets:
-                subject = stages.Subject(corpus_id, query_set_id, model_id, store_id)
+                subject = stages.Subject(corpus_id, query_set_id, model_id, stores.get(store_projection(method)))
                 run_id = stages.rank_passages(work, method.slug, subject, report)
                 runs.append({"run": run_id, "method": method.slug, "corpus": corpus_id, "query_set": query_set_id})
     return runs
@@ -184,11 +190,17 @@ def _model_for(work: Workspace, corpus_id: str, model: str | None, context: int 
     return model
 
 
-def _newest_store(work: Workspace, corpus_id: str, model_id: str) -> str | None:
-    stores = [
-        store_id
-        for store_id in work.home.finished("store")
-        if (inputs := read_manifest(work.home.folder("store", store_id)).inputs)["corpus"] == corpus_id
-        and inputs["model"] == model_id
-    ]
-    return stores[-1] if stores else None
+def _newest_store(work: Workspace, corpus_id: str, model_id: str, kind: str) -> str | None:
+    """The newest store of a corpus and model with projections of a kind."""
+    from backend.gradients.projections import projection_kind
+
+    for store_id in reversed(work.home.finished("store")):
+        store = read_manifest(work.home.folder("store", store_id))
+        of = store.inputs["corpus"], store.inputs["model"], projection_kind(store.config)
+        if of == (corpus_id, model_id, kind):
+            return store_id
+    return None
+
+
+def _encoded(work: Workspace, corpus_id: str, model_id: str, kind: str) -> str:
+    return str(encode_corpus(work, corpus_id, model_id, projection=kind)["store"])

@@ -16,13 +16,13 @@ from backend.corpora.artifact import build_query_set, wrong_predictions
 from backend.gradients.build import (
     EncodableModel,
     EncodeConfig,
-    Example,
     build_passage_store,
     build_query_store,
 )
-from backend.gradients.projections import ProjectionConfig
+from backend.gradients.examples import Example
+from backend.gradients.projections import ProjectionConfig, projection_kind
 from backend.gradients.store import GradientStore
-from backend.methods.protocol import EvaluationQueries, MethodInputs
+from backend.methods.protocol import EvaluationQueries, MethodInputs, store_projection
 from backend.methods.registry import find_method
 from backend.models.generation import GenerationConfig, generate_outputs
 from backend.models.loading import load_model, resolve_device
@@ -125,7 +125,7 @@ def encode_queries(work: Workspace, model_id: str, query_set_id: str, store_id: 
     """Store the projected gradients of a query set, with the projections of a passage store."""
     settings = read_manifest(work.folder("store", store_id)).config
     config = EncodeConfig(
-        projection=ProjectionConfig(rank=settings["rank"], seed=settings["seed"]),
+        projection=ProjectionConfig.of_store(settings),
         max_batch_tokens=settings["max_batch_tokens"],
         shard_tokens=settings["shard_tokens"],
         dtype="float32",
@@ -149,7 +149,7 @@ def rank_passages(work: Workspace, slug: str, subject: Subject, report: Report) 
     work.require_disk(len(passages) * len(queries) * SPOOL_BYTES)
     inputs, query_store = MethodInputs(passages), None
     if method.row_set is not None:
-        inputs, query_store = _with_stores(work, passages, subject)
+        inputs, query_store = _with_stores(work, passages, subject, store_projection(method))
     run_id = rank(
         work.home,
         method,
@@ -166,10 +166,18 @@ def rank_passages(work: Workspace, slug: str, subject: Subject, report: Report) 
     return run_id
 
 
-def _with_stores(work: Workspace, passages: Sequence[Passage], subject: Subject) -> tuple[MethodInputs, GradientStore]:
+def _with_stores(
+    work: Workspace, passages: Sequence[Passage], subject: Subject, projection: str
+) -> tuple[MethodInputs, GradientStore]:
     """The inputs with passage store and queries behind R_eval; and the query store, encoded now if it is missing."""
     if subject.model_id is None or subject.store_id is None:
         raise UserError("This method needs a model and its gradient store.", "Run `proponent encode` first.")
+    kind = projection_kind(read_manifest(work.folder("store", subject.store_id)).config)
+    if kind != projection:
+        raise UserError(
+            f"This method reads a store with {projection} projections; those of store {subject.store_id} are {kind}.",
+            f"Run `proponent encode --projection {projection}`.",
+        )
     base_id = _base_query_set(work, subject.query_set_id)
     stores = {
         query_set_id: GradientStore.open(

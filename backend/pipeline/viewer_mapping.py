@@ -27,7 +27,8 @@ _METHODS = {
             "trackstar", "trackstar-general", "trackstar-dot", "gradient-dot", "gradient-cosine", "trak", "logra",
             "logra-relatif", "ekfac", "bm25", "gecko", "dense", "representation", "length", "random",
         )
-        for slug in (base, f"{base}-v", f"{base}-no-v")
+        for variant in (base, f"{base}-v", f"{base}-no-v")
+        for slug in (variant, f"{variant}-pca")
     },
     "grad-dot": "gradient-dot",
     "grad-cosine": "gradient-cosine",

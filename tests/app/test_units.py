@@ -146,10 +146,14 @@ def test_methods_have_texts() -> None:
     assert method_text("bm25").looks_at_model is False
     assert method_text("gradient-dot-v").title == "Gradient dot product, with optimizer correction"
     assert method_text("trackstar-no-v").title == "TrackStar, without optimizer correction"
+    assert method_text("logra-pca").title == "LoGra, PCA projections"
+    assert method_text("logra-v-pca").title == "LoGra, with optimizer correction, PCA projections"
+    assert method_text("own-pca").title == "own-pca"
     assert method_text("house-blend").title == "house-blend"
     assert all(text.caveat and text.line for text in METHOD_TEXTS.values())
-    slugs = ["zeta", "bm25", "trackstar", "trackstar-no-v", "alpha"]
-    assert sorted(slugs, key=method_order) == ["trackstar", "trackstar-no-v", "bm25", "alpha", "zeta"]
+    slugs = ["zeta", "bm25", "trackstar-no-v-pca", "trackstar", "trackstar-no-v", "alpha"]
+    ordered = ["trackstar", "trackstar-no-v", "trackstar-no-v-pca", "bm25", "alpha", "zeta"]
+    assert sorted(slugs, key=method_order) == ordered
 
 
 @pytest.mark.parametrize(("value", "expected"), [(99.997, "99.99"), (100.0, "99.99"), (0.0, "0.01"), (83.456, "83.46")])

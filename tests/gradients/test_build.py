@@ -14,10 +14,10 @@ from backend.core.errors import CorruptArtifact, IncompatibleStores, UserError
 from backend.gradients.build import (
     EncodableModel,
     EncodeConfig,
-    Example,
     build_passage_store,
     build_query_store,
 )
+from backend.gradients.examples import Example
 from backend.gradients.layers import select_layers
 from backend.gradients.projections import ProjectionConfig
 from backend.gradients.second_moment import SecondMomentEstimate

@@ -16,7 +16,8 @@ from backend.core.artifacts import Home
 from backend.core.errors import UserError
 from backend.core.records import Passage, Query
 from backend.curvature.autocorrelation import LARGEST_BLOCK
-from backend.gradients.build import EncodableModel, EncodeConfig, Example, build_passage_store, build_query_store
+from backend.gradients.build import EncodableModel, EncodeConfig, build_passage_store, build_query_store
+from backend.gradients.examples import Example
 from backend.gradients.layers import select_layers
 from backend.gradients.projections import ProjectionConfig
 from backend.gradients.store import GradientStore

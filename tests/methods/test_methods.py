@@ -12,7 +12,7 @@ from backend.core.records import Passage, Query
 from backend.curvature.autocorrelation import mixing_by_crossing, rows_autocorrelation
 from backend.curvature.preconditioner import Preconditioner
 from backend.methods import registry
-from backend.methods.protocol import EvaluationQueries, MethodInputs
+from backend.methods.protocol import EvaluationQueries, MethodInputs, store_projection
 from backend.search.reduce import reduce_scores
 from backend.search.scoring import RowScorer, Scoring
 from tests.oracles.trackstar import trackstar_scores
@@ -94,6 +94,19 @@ def test_the_other_row_set_by_suffix(inputs):
     np.testing.assert_allclose(matrix(score("gradient-dot-v", given, 2 * asked), 150), 4 * raw, rtol=1e-5)
     assert registry.find_method("trackstar-no-v").config()["row_set"] == "raw"
     for nonsense in ("trackstar-v", "bm25-v", "trackstarr"):
+        with pytest.raises(UserError, match="There is no method"):
+            registry.find_method(nonsense)
+
+
+def test_the_other_kind_of_store_by_suffix(inputs):
+    given, _, asked = inputs
+    for slug, row_set in (("logra-pca", "raw"), ("logra-v-pca", "v"), ("trackstar-no-v-pca", "raw")):
+        method, plain = registry.find_method(slug), registry.find_method(slug.removesuffix("-pca"))
+        assert (method.slug, method.row_set, store_projection(method)) == (slug, row_set, "pca")
+        assert method.config() == {**plain.config(), "projection": "pca"}
+        assert store_projection(plain) == "random"
+        assert (matrix(score(slug, given, asked), 150) == matrix(score(plain.slug, given, asked), 150)).all()
+    for nonsense in ("bm25-pca", "logra-pca-v", "logra-pca-pca", "trackstar-v-pca"):
         with pytest.raises(UserError, match="There is no method"):
             registry.find_method(nonsense)
 

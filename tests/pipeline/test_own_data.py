@@ -119,6 +119,7 @@ def test_missing_things_are_named(tmp_path):
         (["rank"], "corpus import"),
         (["train"], "corpus import"),
         (["encode", "--model", "nowhere"], "corpus import"),
+        (["encode", "--projection", "pca", "--seed", "3"], "--seed is of random projections"),
         (["corpus", "import", str(tmp_path / "missing.jsonl")], "missing.jsonl"),
         (["rank", "--method", "trakstar"], "Did you mean 'trackstar'"),
         (["verify", "nothing"], "no artifact 'nothing'"),
