@@ -20,7 +20,7 @@ REASON = "Long because"
 HEAD = 40
 """Lines at a file's top in which a long file gives its reason."""
 
-ENGINE = {"analysis", "corpora", "curvature", "evaluation", "gradients"}
+ENGINE = {"analysis", "corpora", "curvature", "embeddings", "evaluation", "gradients"}
 ENGINE |= {"methods", "models", "pipeline", "search"}
 
 

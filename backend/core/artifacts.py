@@ -27,6 +27,7 @@ FOLDERS = {
     "model": "models",
     "outputs": "outputs",
     "store": "stores",
+    "embeddings": "embeddings",
     "run": "runs",
     "patches": "patches",
     "retraining": "retrainings",

@@ -7,6 +7,7 @@ its products are exact integers. So a question's answer has the same bytes whate
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -20,16 +21,18 @@ from backend.core.artifacts import Home
 from backend.core.errors import InputError, UserError
 from backend.core.records import Passage, Query
 from backend.corpora.artifact import load_passages, load_queries
+from backend.embeddings.artifact import Embeddings
+from backend.embeddings.opening import open_embedder
 from backend.evaluation.tail_patch import TailPatch
 from backend.gradients.build import EncodableModel
 from backend.gradients.encoder import GradientEncoder
 from backend.gradients.query_encoder import open_encoder
 from backend.gradients.store import GradientStore
 from backend.jobs.records import RunRecord
-from backend.methods.protocol import EvaluationQueries, MethodInputs, PreparedMethod
+from backend.methods.protocol import EvaluationQueries, MethodInputs, PreparedMethod, needed_embedding
 from backend.methods.registry import find_method
 from backend.models.decoding import Generated, Limits, decode, sampler
-from backend.models.generation import GenerationConfig, limits_of
+from backend.models.generation import GenerationConfig, completion_probabilities, limits_of
 from backend.models.loading import LoadedModel, load_model, resolve_device
 from backend.search.int8_scan import Int8Scan, approximate_scores, open_scan
 from backend.search.reduce import OPPONENTS, PROPONENTS, QueryRanking, reduce_query, ties_by_id
@@ -126,9 +129,11 @@ class Engine:
                 "Rank again: `proponent rank`.",
             )
         passages, ties = self._corpus(record.corpus_id)
+        embeddings = self._embeddings(record, needed_embedding(method))
         if method.row_set is None:
-            prepared = method.prepare(MethodInputs(passages))
-            return LoadedRun(record, passages, ties, prepared, None, None, None, None)
+            model = self.model(record.model_id) if record.model_id is not None else None
+            prepared = method.prepare(MethodInputs(passages, embeddings=embeddings))
+            return LoadedRun(record, passages, ties, prepared, None, model, None, None)
         if record.model_id is None or inputs["store"] is None:
             raise UserError(f"Run {record.id} names no model and store.", "Rank again: `proponent rank`.")
         store = GradientStore.open(self.home, inputs["store"])
@@ -139,7 +144,7 @@ class Engine:
         scan_key = (inputs["store"], row_set)
         scan = _kept(self._scans, scan_key, 2 * MODELS, lambda: open_scan(store, row_set, self.device))
         evaluation = self._evaluation(inputs["evaluation_store"])
-        prepared = method.prepare(MethodInputs(passages, store, evaluation))
+        prepared = method.prepare(MethodInputs(passages, store, evaluation, embeddings))
         scan.rows.prepare()
         for task in ("", "facts"):  # what a method makes with the first query of a kind is made now
             prepared.score([Query("", task, "", "")], np.zeros((1, store.plan.dims)))
@@ -151,6 +156,16 @@ class Engine:
             return passages, ties_by_id([passage.id for passage in passages])
 
         return _kept(self._passages, corpus_id, CORPORA, load)
+
+    def _embeddings(self, record: RunRecord, embedding: str | None) -> Embeddings | None:
+        """Of the run's passages, with the embedder of its questions."""
+        if embedding is None:
+            return None
+        embeddings_id = record.manifest["inputs"].get("embeddings")
+        if embeddings_id is None:
+            raise UserError(f"Run {record.id} names no embeddings.", "Rank again: `proponent rank`.")
+        embedder = open_embedder(embedding, lambda: self.model(record.model_id or ""), self.device)
+        return Embeddings.open(self.home, embeddings_id, lambda: embedder)
 
     def _evaluation(self, store_id: str | None) -> EvaluationQueries | None:
         if store_id is None:
@@ -200,9 +215,11 @@ class Engine:
         return rows
 
     def _gradient(self, run: LoadedRun, query: Query) -> tuple[np.ndarray | None, float | None]:
-        """(projected gradient (1, dims) float64, loss in nats); None and None where the method looks at no model."""
-        if run.encoder is None or run.model is None or run.row_set is None:
+        """(projected gradient (1, dims) float64, loss in nats); None where the method reads no store, or no model."""
+        if run.model is None:
             return None, None
+        if run.encoder is None or run.row_set is None:
+            return None, -math.log(max(completion_probabilities(run.model, [query])[0], sys.float_info.min))
         encoded = run.model.tokenizer.encode_query(query.prompt, query.completion)
         ids = torch.tensor([encoded.ids])
         mask = torch.arange(ids.shape[1])[None] >= encoded.first_target

@@ -10,6 +10,8 @@ import numpy as np
 
 from backend.core.errors import UserError
 from backend.core.records import Passage, Query
+from backend.embeddings import embedder
+from backend.embeddings.artifact import Embeddings
 from backend.gradients.projections import RANDOM
 from backend.gradients.store import GradientStore
 from backend.search.scoring import Scoring
@@ -41,6 +43,8 @@ class MethodInputs:
     passages: Sequence[Passage]
     store: GradientStore | None = None
     evaluation: EvaluationQueries | None = None
+    embeddings: Embeddings | None = None
+    """Of the passages, and what gives a query one; None for a method that declares no ``embedding``."""
 
     def gradient_store(self) -> GradientStore:
         """The passages' store; raises UserError where there is none."""
@@ -52,6 +56,17 @@ class MethodInputs:
 def store_projection(method: Method) -> str:
     """The projections (``random`` or ``pca``) of the store that a method reads: its ``projection``, if it says so."""
     return str(getattr(method, "projection", RANDOM))
+
+
+def needed_embedding(method: Method) -> str | None:
+    """The name of the embedding that a method compares: its ``embedding``, if it says so."""
+    name = getattr(method, "embedding", None)
+    return None if name is None else str(name)
+
+
+def looks_at_model(method: Method) -> bool:
+    """Whether scores depend on the attributed model."""
+    return method.row_set is not None or embedder.looks_at_model(needed_embedding(method))
 
 
 class PreparedMethod(Protocol):
@@ -70,7 +85,8 @@ class Method(Protocol):
     """An attribution method.
 
     Scores are positive where training on the passage makes the query's completion more likely. What a class may have
-    besides, and need not: ``projection``, the kind of store that it reads, ``random`` where it is not said.
+    besides, and need not: ``projection``, the kind of store that it reads, ``random`` where it is not said; and
+    ``embedding``, the name of the embedding of passages and queries that it compares (``embeddings.embedder``).
     """
 
     @property

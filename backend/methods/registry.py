@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from backend.core.errors import UserError
+from backend.embeddings.embedder import HIDDEN_STATES, SENTENCES
 from backend.gradients.projections import PCA
 from backend.methods.bm25 import BM25
 from backend.methods.gradient_products import GradientProduct
@@ -14,6 +15,7 @@ from backend.methods.length import Length
 from backend.methods.logra import LoGra
 from backend.methods.protocol import Method, MethodInputs, PreparedMethod
 from backend.methods.random_scores import Random
+from backend.methods.similarity import Similarity
 from backend.methods.trackstar import TrackStar
 from backend.methods.trak import Trak
 
@@ -90,3 +92,5 @@ register(LoGra("logra", relative=False))
 register(LoGra("logra-relatif", relative=True))
 register(Trak())
 register(Length())
+register(Similarity("representation", HIDDEN_STATES))
+register(Similarity("dense", SENTENCES))

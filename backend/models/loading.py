@@ -117,7 +117,7 @@ def load_pretrained(path_or_name: str | Path) -> PreTrainedModel:
     Raises InputError for a folder that is not a model's, and UserError where the hub cannot be reached.
     """
     source = _source(path_or_name)
-    with _quiet(), _readable_errors(source):
+    with quiet(), _readable_errors(source):
         model: Any = AutoModelForCausalLM.from_pretrained(
             source, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
         )
@@ -143,7 +143,7 @@ def register_model(
     started = time.monotonic()
     source = _source(path_or_name)
     model = load_pretrained(source)
-    with _quiet(), _readable_errors(source):
+    with quiet(), _readable_errors(source):
         tokenizer: Any = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or (Path(source).is_dir() and not (Path(source) / TOKENIZER).exists()):
@@ -170,7 +170,7 @@ def register_model(
     if is_finished(folder):
         return model_id
     folder.mkdir(parents=True, exist_ok=True)
-    with _quiet():
+    with quiet():
         model.save_pretrained(folder, max_shard_size="1000GB")
         tokenizer.save_pretrained(folder)
     with atomic_file(folder / TOKENIZER) as stream:
@@ -253,7 +253,7 @@ def _readable_errors(source: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers' progress bars and notices off stdout and stderr, which belong to the command."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.ERROR)

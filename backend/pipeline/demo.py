@@ -22,6 +22,7 @@ LATER_METHODS = (
     "logra",
     "logra-relatif",
     "trak",
+    "representation",
     "length",
     "random",
 )

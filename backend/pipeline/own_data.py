@@ -108,17 +108,20 @@ def rank_queries(
     model: str | None,
 ) -> list[dict[str, Any]]:
     """Rank for every query set of a corpus by every method; makes the model and the store that are missing."""
-    from backend.methods.protocol import store_projection
+    from backend.embeddings.embedder import embedding_config
+    from backend.methods.protocol import looks_at_model, needed_embedding, store_projection
     from backend.methods.registry import find_method
     from backend.models.generation import GenerationConfig
     from backend.models.training import TrainingConfig
     from backend.pipeline import stages
 
     chosen = [find_method(slug) for slug in methods]
+    for name in filter(None, map(needed_embedding, chosen)):
+        embedding_config(name)  # a package that is missing is said before anything is made
     corpus_id = corpus_id or work.newest("corpus", IMPORT_FIRST)
     sets = _query_sets(work, corpus_id, query_sets)
     model_id, stores = None, {}
-    if any(method.row_set is not None for method in chosen):
+    if any(looks_at_model(method) for method in chosen):
         if model is None and not _models_of(work, corpus_id):
             work.reporter.say("No model yet: training one on the corpus (choose its size with `proponent train`).")
             model = train_on(work, corpus_id, TrainingConfig(name="trained here"))["model"]

@@ -41,6 +41,7 @@ def rank(
         "store": store.folder.name if store else None,
         "query_store": query_store.folder.name if query_store else None,
         "evaluation_store": evaluation.store.folder.name if evaluation else None,
+        **({"embeddings": inputs.embeddings.id} if inputs.embeddings else {}),
     }
     config = {"method": method.slug, **method.config(), "proponents": PROPONENTS, "opponents": OPPONENTS}
     folder = home.folder("run", artifact_id("run", artifact_inputs, config, prefix=method.slug))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
@@ -13,6 +13,9 @@ from backend.core.files import read_jsonl
 from backend.core.records import Passage
 from backend.core.tokenizer import TextTokenizer
 from backend.corpora.artifact import build_query_set, wrong_predictions
+from backend.embeddings.artifact import Embeddings, build_embeddings
+from backend.embeddings.embedder import Embedder
+from backend.embeddings.opening import open_embedder
 from backend.gradients.build import (
     EncodableModel,
     EncodeConfig,
@@ -22,10 +25,16 @@ from backend.gradients.build import (
 from backend.gradients.examples import Example
 from backend.gradients.projections import ProjectionConfig, projection_kind
 from backend.gradients.store import GradientStore
-from backend.methods.protocol import EvaluationQueries, MethodInputs, store_projection
+from backend.methods.protocol import (
+    EvaluationQueries,
+    MethodInputs,
+    looks_at_model,
+    needed_embedding,
+    store_projection,
+)
 from backend.methods.registry import find_method
 from backend.models.generation import GenerationConfig, generate_outputs
-from backend.models.loading import load_model, resolve_device
+from backend.models.loading import LoadedModel, load_model, resolve_device
 from backend.models.training import TrainingConfig, train
 from backend.models.training_estimate import estimate_training
 from backend.pipeline.ranking import rank
@@ -150,6 +159,9 @@ def rank_passages(work: Workspace, slug: str, subject: Subject, report: Report) 
     inputs, query_store = MethodInputs(passages), None
     if method.row_set is not None:
         inputs, query_store = _with_stores(work, passages, subject, store_projection(method))
+    embedding = needed_embedding(method)
+    if embedding is not None:
+        inputs = replace(inputs, embeddings=_embedded(work, embedding, subject, report))
     run_id = rank(
         work.home,
         method,
@@ -158,7 +170,7 @@ def rank_passages(work: Workspace, slug: str, subject: Subject, report: Report) 
         query_store,
         corpus_id=subject.corpus_id,
         query_set_id=subject.query_set_id,
-        model_id=subject.model_id if method.row_set is not None else None,
+        model_id=subject.model_id if looks_at_model(method) else None,
         progress=report,
     )
     report(0, 0, "loading into the catalogue")
@@ -191,6 +203,27 @@ def _with_stores(
         EvaluationQueries.of_facts(base_id, stores[base_id], work.queries(base_id)),
     )
     return inputs, stores[subject.query_set_id]
+
+
+def _embedded(work: Workspace, embedding: str, subject: Subject, report: Report) -> Embeddings:
+    """The passages' embeddings, made now if they are missing."""
+
+    def model() -> LoadedModel:
+        return load_model(work.home, subject.model_id or "", device=work.settings.device)
+
+    def opened() -> Embedder:
+        return open_embedder(embedding, model, str(resolve_device(work.settings.device)))
+
+    embeddings_id = build_embeddings(
+        work.home,
+        embedding,
+        subject.corpus_id,
+        subject.model_id,
+        lambda: work.passages(subject.corpus_id),
+        opened,
+        report,
+    )
+    return Embeddings.open(work.home, embeddings_id, opened)
 
 
 def _base_query_set(work: Workspace, query_set_id: str) -> str:

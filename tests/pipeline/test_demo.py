@@ -25,7 +25,7 @@ from tests.oracles.trackstar import crossing_lambda, trackstar_scores
 
 GOLDEN = Path(__file__).parents[1] / "assets" / "tiny_demo.json"
 METHODS = {"trackstar", "bm25", "trackstar-general", "gradient-dot", "gradient-cosine", "random"}
-METHODS |= {"logra", "logra-relatif", "trak", "length"}
+METHODS |= {"logra", "logra-relatif", "trak", "length", "representation"}
 MODEL_FREE = {"bm25", "length", "random"}
 
 
