@@ -51,8 +51,11 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/created
 	$(INSTALL) -e .
 	touch $@
 
+# kronfluence, which a test compares with, declares torchvision and uses none of it; a torchvision for another build of
+# torch does not load. What it does use is in the extra.
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/created
 	$(INSTALL) -e '.[dev]'
+	$(INSTALL) --no-deps kronfluence
 	touch $(VENV)/installed $@
 
 # The browser and the database server that some tests drive; without them those tests are skipped, saying so.
