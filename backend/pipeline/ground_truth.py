@@ -21,6 +21,8 @@ from backend.evaluation.part import PartConfig, choose_part
 from backend.evaluation.removal import RemovalConfig, kept_without, loss_changes, query_groups
 from backend.evaluation.retraining import Leave, Retrained, log_probabilities
 from backend.gradients.build import EncodeConfig
+from backend.gradients.projections import ProjectionConfig
+from backend.methods.protocol import store_projection
 from backend.methods.registry import find_method
 from backend.models.architecture import ArchitectureConfig
 from backend.models.loading import resolve_device
@@ -208,10 +210,11 @@ def _small_model(
     for kind, artifact_id in (("corpus", corpus_id), ("queries", query_set_id)):
         lab.catalogue(kind, artifact_id)
     model_id = stages.train_model(lab, corpus_id, config.training, report)
-    store_id = stages.encode_passages(lab, model_id, corpus_id, EncodeConfig(), report)
-    subject = stages.Subject(corpus_id, query_set_id, model_id, store_id)
     runs = {}
     for place, slug in enumerate(methods):
+        projection = ProjectionConfig(kind=store_projection(find_method(slug)))
+        store_id = stages.encode_passages(lab, model_id, corpus_id, EncodeConfig(projection), report)
+        subject = stages.Subject(corpus_id, query_set_id, model_id, store_id)
         report(place, len(methods), f"ranking by {slug}")
         run_id = stages.rank_passages(lab, slug, subject, lambda done, total, message: None)
         runs[slug] = lab.folder("run", run_id)
