@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backend.gradients.build import EncodableModel, Example
+from backend.gradients.build import EncodableModel
 from backend.gradients.encoder import GradientEncoder
+from backend.gradients.examples import Example
 from backend.gradients.layers import select_layers
 from backend.gradients.projections import ROW_SETS, LayerProjection, ProjectionConfig, layer_projections
 from backend.gradients.second_moment import FactoredSecondMoment

@@ -12,7 +12,7 @@ from backend.core.artifacts import read_manifest
 from backend.core.records import fact_queries
 from backend.core.tokenizer import TextTokenizer
 from backend.evaluation.fidelity import RANKS, FidelitySubject, measure_fidelity
-from backend.gradients.build import Example
+from backend.gradients.examples import Example
 from backend.gradients.second_moment import SECOND_MOMENT, load_second_moments
 from backend.pipeline.evaluated_runs import evaluated_runs, store_behind
 from backend.pipeline.measuring import measured
