@@ -16,12 +16,14 @@ from typing import Any
 import torch
 
 from backend.core.artifacts import Manifest, read_manifest
+from backend.core.errors import UserError
 from backend.core.files import load_array, read_json, read_jsonl
 from backend.core.metrics import mean, retrieval_metrics
 from backend.core.records import fact_queries
 from backend.evaluation.patches import PatchConfig, PatchedRun, PatchSubject, measure_runs
 from backend.gradients.build import EncodeConfig
-from backend.gradients.projections import ProjectionConfig
+from backend.gradients.projections import RANDOM, ProjectionConfig
+from backend.methods.protocol import looks_at_model, store_projection
 from backend.methods.registry import find_method
 from backend.models.architecture import ArchitectureConfig
 from backend.models.checkpoint_models import TRAINING, checkpoint_model, kept_steps
@@ -98,9 +100,12 @@ def smaller(config: TrainingConfig) -> TrainingConfig:
 def evaluate_checkpoints(work: Workspace, config: CourseConfig) -> dict[str, Any]:
     """Measure methods along the training of the model behind the current runs, and of a smaller one; the facts.
 
-    Raises UserError where the model was not trained here, or a method is not known.
+    Raises UserError where the model was not trained here, or a method is not known or reads another kind of store.
     """
     identity = config.identity
+    elsewhere = [slug for slug in config.methods if store_projection(find_method(slug)) != RANDOM]
+    if elsewhere:
+        raise UserError(f"Checkpoints have random projections, not those of {elsewhere[0]!r}.", "Leave it out.")
     runs, model_id = evaluated_runs(work)
     model = read_manifest(work.folder("model", model_id))
     kept_steps(work.folder("model", model_id))
@@ -217,13 +222,15 @@ class _Course:
     def _rank(self, checkpoint_id: str, report: Report) -> list[PatchedRun]:
         """A run of each method; those about texts alone are made once, beside the scratch home."""
         subject = self.subject
-        looks = {slug: find_method(slug).row_set is not None for slug in self.config.methods}
-        if any(looks.values()):
+        methods = [find_method(slug) for slug in self.config.methods]
+        if any(looks_at_model(method) for method in methods):
+            subject = replace(subject, model_id=checkpoint_id)
+        if any(method.row_set is not None for method in methods):
             store_id = stages.encode_passages(self.scratch, checkpoint_id, subject.corpus_id, self.encode, report)
-            subject = replace(subject, model_id=checkpoint_id, store_id=store_id)
+            subject = replace(subject, store_id=store_id)
         runs = []
-        for slug, looks_at_model in looks.items():
-            place = self.scratch if looks_at_model else self.aside
+        for slug, method in zip(self.config.methods, methods, strict=True):
+            place = self.scratch if looks_at_model(method) else self.aside
             run_id = stages.rank_passages(place, slug, subject, report)
             runs.append(PatchedRun(run_id, slug, load_array(place.folder("run", run_id) / "proponents.i32.npy")))
         return runs

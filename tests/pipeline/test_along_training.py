@@ -67,7 +67,7 @@ def test_killed_or_not_the_last_checkpoint_has_the_runs_own_numbers_and_nothing_
     work: Workspace, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, kept = lists(work.home), digests(work.home.root)
-    config = CourseConfig(methods=("trackstar", "gradient-dot", "bm25"), queries=2)
+    config = CourseConfig(methods=("trackstar", "representation", "bm25"), queries=2)
     rank, done = along_training.stages.rank_passages, []
 
     def killed_at_the_second(*arguments: Any) -> str:
@@ -153,6 +153,8 @@ def test_a_model_from_elsewhere_has_no_checkpoints(work: Workspace) -> None:
         evaluate_checkpoints(work, CourseConfig())
     with pytest.raises(UserError, match="no method"):
         evaluate_checkpoints(work, CourseConfig(methods=("trackstars",)))
+    with pytest.raises(UserError, match="not those of 'logra-pca'"):
+        evaluate_checkpoints(work, CourseConfig(methods=("trackstar", "logra-pca")))
 
 
 @pytest.mark.full
