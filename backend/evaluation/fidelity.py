@@ -13,18 +13,30 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from backend.gradients.build import EncodableModel
 from backend.gradients.encoder import GradientEncoder
-from backend.gradients.examples import Example
-from backend.gradients.layers import select_layers
-from backend.gradients.projections import ROW_SETS, LayerProjection, ProjectionConfig, layer_projections
+from backend.gradients.examples import Example, Examples
+from backend.gradients.layers import TrackedLayer, select_layers
+from backend.gradients.principal_axes import SAMPLE_EXAMPLES, PrincipalAxes, principal_axes
+from backend.gradients.projections import (
+    PCA,
+    RANDOM,
+    ROW_SETS,
+    LayerProjection,
+    ProjectionConfig,
+    layer_projections,
+)
 from backend.gradients.second_moment import FactoredSecondMoment
 from backend.models.batching import equal_length_batches
 
 RANKS = (2, 4, 8, 12, 16, 24, 32, 64)
 """Ranks of the projections on each side that are tried, as far as a model's layers are wider."""
+
+MOST_TOKENS = 4096
+"""Of a batch."""
 
 MOST_BYTES = 120_000_000
 """Of the rows of a batch, all projections together."""
@@ -32,8 +44,8 @@ MOST_BYTES = 120_000_000
 Progress = Callable[[int, int, str], None]
 """(done, total, message), in encodings of a passage."""
 
-Name = tuple[str, int | None]
-"""Row set and rank (None: whole gradients) of projections."""
+Name = tuple[str, str, int | None]
+"""Row set, kind (random or pca) and rank (None: whole gradients) of projections."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,8 @@ class FidelitySubject:
     second_moments: Mapping[str, FactoredSecondMoment]
     passages: Sequence[Example]
     queries: Sequence[Example]
+    corpus: Sequence[Example]
+    """Of these a sample gives the principal axes, as when a store is made."""
 
 
 def measure_fidelity(subject: FidelitySubject, seed: int, progress: Progress) -> list[dict[str, Any]]:
@@ -53,26 +67,50 @@ def measure_fidelity(subject: FidelitySubject, seed: int, progress: Progress) ->
     """
     layers = select_layers(subject.model.model).tracked
     widest = max(max(layer.inputs, layer.outputs) for layer in layers)
-
-    def projections(rank: int | None) -> dict[tuple[str, int | None], list[LayerProjection]]:
-        of_rank = layer_projections(layers, ProjectionConfig(rank, seed), subject.second_moments)
-        return {(row_set, rank): of_rank[row_set] for row_set in ROW_SETS}
-
-    exact = _products(subject, projections(None), lambda done, total: progress(done, 2 * total, "whole gradients"))
     ranks = [rank for rank in RANKS if rank < widest]
-    tried = {key: found for rank in ranks for key, found in projections(rank).items()}
+    progress(0, 2 * len(subject.passages), "principal axes")
+    axes = _principal_axes(subject, layers, ranks)
+
+    def projections(kind: str, rank: int | None) -> dict[Name, list[LayerProjection]]:
+        onto = axes[rank] if kind == PCA and rank is not None else None
+        of_rank = layer_projections(layers, ProjectionConfig(rank, seed), subject.second_moments, onto)
+        return {(row_set, kind, rank): of_rank[row_set] for row_set in ROW_SETS}
+
+    whole = projections(RANDOM, None)
+    exact = _products(subject, whole, lambda done, total: progress(done, 2 * total, "whole gradients"))
+    kinds = (RANDOM, PCA)
+    tried = {key: found for kind in kinds for rank in ranks for key, found in projections(kind, rank).items()}
     projected = _products(subject, tried, lambda done, total: progress(total + done, 2 * total, "projected gradients"))
     return [
         {
             "row_set": row_set,
-            "projection": "random",
+            "projection": kind,
             "rank": rank,
-            "dims": sum(projection.dims for projection in tried[row_set, rank]),
-            **agreement(projected[row_set, rank], exact[row_set, None]),
+            "dims": sum(projection.dims for projection in tried[row_set, kind, rank]),
+            **agreement(projected[row_set, kind, rank], exact[row_set, RANDOM, None]),
         }
         for row_set in ROW_SETS
+        for kind in kinds
         for rank in ranks
     ]
+
+
+def _principal_axes(
+    subject: FidelitySubject, layers: Sequence[TrackedLayer], ranks: Sequence[int]
+) -> dict[int, dict[str, dict[str, PrincipalAxes]]]:
+    """Rank -> layer -> row set -> axes."""
+    examples = Examples(subject.corpus, MOST_TOKENS)
+
+    def passes(group: Sequence[TrackedLayer], add: Callable[[int, Tensor, Tensor], None]) -> None:
+        examples.pass_over_sample(
+            subject.model.model,
+            subject.model.device,
+            SAMPLE_EXAMPLES,
+            group,
+            lambda index, positions, x, d: add(index, x, d),
+        )
+
+    return principal_axes(layers, subject.second_moments, ranks, subject.model.device, passes)
 
 
 def agreement(left: np.ndarray, right: np.ndarray) -> dict[str, float]:
@@ -85,7 +123,7 @@ def agreement(left: np.ndarray, right: np.ndarray) -> dict[str, float]:
     noise = np.divide((left - right).std(axis=1), spread, out=np.zeros_like(spread), where=spread > 0)
     return {
         "pearson": _mean_correlation(left, right),
-        "spearman": _mean_correlation(_ranked(left), _ranked(right)),
+        "spearman": _mean_correlation(rankdata(left, axis=1), rankdata(right, axis=1)),
         "noise": float(np.median(noise)),
     }
 
@@ -123,7 +161,7 @@ def _encoded(
 ) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
     """(positions, row set -> rows) of a batch at a time, at most ``most`` examples."""
     lengths = [len(example.ids) for example in examples]
-    for batch in equal_length_batches(lengths, max_tokens=4096, max_rows=most):
+    for batch in equal_length_batches(lengths, max_tokens=MOST_TOKENS, max_rows=most):
         ids_BT = torch.tensor([list(examples[row].ids) for row in batch])
         first = torch.tensor([max(1, examples[row].first_target) for row in batch])
         targets: Tensor = torch.arange(ids_BT.shape[1])[None] >= first[:, None]
@@ -137,13 +175,3 @@ def _mean_correlation(left: np.ndarray, right: np.ndarray) -> float:
     lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     products = np.einsum("qp,qp->q", left, right)
     return float(np.mean(np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)))
-
-
-def _ranked(values: np.ndarray) -> np.ndarray:
-    """Ranks along rows, equal values sharing their mean rank."""
-    ranks = np.empty(values.shape)
-    for row, of_row in zip(ranks, values, strict=True):
-        _, inverse, counts = np.unique(of_row, return_inverse=True, return_counts=True)
-        ends = np.cumsum(counts)
-        row[:] = (ends - (counts - 1) / 2)[inverse]
-    return ranks

@@ -265,7 +265,7 @@ class _Build:
 
             self._pass_over_sample(SAMPLE_EXAMPLES, layers, collect)
 
-        return principal_axes(self.selection.tracked, moments, rank, self.model.device, passes)
+        return principal_axes(self.selection.tracked, moments, (rank,), self.model.device, passes)[rank]
 
     def _pass_over_sample(self, most: int, layers: Sequence[TrackedLayer], collect: Collect) -> int:
         return self.examples.pass_over_sample(self.model.model, self.model.device, most, layers, collect)

@@ -58,44 +58,48 @@ class ActivationCovariance:
         self.inputs.addmm_(x.mT, x)
         self.outputs.addmm_(d.mT, d)
 
-    def axes(self, moment: FactoredSecondMoment, rank: int) -> dict[str, PrincipalAxes]:
-        """Row set -> the layer's axes."""
+    def axes(self, moment: FactoredSecondMoment, ranks: Sequence[int]) -> dict[int, dict[str, PrincipalAxes]]:
+        """Rank -> row set -> the layer's axes."""
         outputs, inputs = self.outputs.cpu(), self.inputs.cpu()
         left, right = moment.scalings()
-        return {
-            "raw": PrincipalAxes(_leading(outputs, rank), _leading(inputs, rank)),
-            "v": PrincipalAxes(
-                _leading(outputs * torch.outer(left, left), rank), _leading(inputs * torch.outer(right, right), rank)
+        vectors = {
+            "raw": (_eigenvectors(outputs), _eigenvectors(inputs)),
+            "v": (
+                _eigenvectors(outputs * torch.outer(left, left)),
+                _eigenvectors(inputs * torch.outer(right, right)),
             ),
+        }
+        return {
+            rank: {name: PrincipalAxes(*(_leading(side, rank) for side in sides)) for name, sides in vectors.items()}
+            for rank in ranks
         }
 
 
-def _leading(covariance: Tensor, rank: int) -> Tensor:
-    """The ``rank`` leading eigenvectors as columns, (size, rank) float32, the largest entry of each positive.
+def _eigenvectors(covariance: Tensor) -> Tensor:
+    """All eigenvectors as columns, that of the largest eigenvalue first, the largest entry of each positive."""
+    vectors = torch.linalg.eigh(covariance).eigenvectors.flip(1)
+    return vectors * vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True)).sign()
 
-    The identity where ``rank`` leaves nothing out, as for random projections.
-    """
-    size = len(covariance)
-    if size <= rank:
-        return torch.eye(size)
-    vectors = torch.linalg.eigh(covariance).eigenvectors[:, -rank:].flip(1)
-    signs = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True)).sign()
-    return (vectors * signs).float().contiguous()
+
+def _leading(vectors: Tensor, rank: int) -> Tensor:
+    """The first ``rank`` columns, float32; the identity where that leaves none out, as for random projections."""
+    size = len(vectors)
+    return torch.eye(size) if size <= rank else vectors[:, :rank].float().contiguous()
 
 
 def principal_axes(
     layers: Sequence[TrackedLayer],
     moments: Mapping[str, FactoredSecondMoment],
-    rank: int,
+    ranks: Sequence[int],
     device: str,
     passes: Callable[[Sequence[TrackedLayer], Callable[[int, Tensor, Tensor], None]], None],
-) -> dict[str, dict[str, PrincipalAxes]]:
-    """Layer -> row set -> axes.
+) -> dict[int, dict[str, dict[str, PrincipalAxes]]]:
+    """Rank -> layer -> row set -> axes.
 
     ``passes(layers, collect)`` runs the sample through the model and calls ``collect(index in layers, x_BTI, d_BTO)``;
     it is called once where the covariances of all layers fit into memory together.
     """
-    axes = {}
+    axes: dict[int, dict[str, dict[str, PrincipalAxes]]] = {rank: {} for rank in ranks}
     for group in _groups(layers):
         covariances = [ActivationCovariance(layer, device) for layer in group]
 
@@ -104,7 +108,8 @@ def principal_axes(
 
         passes(group, collect)
         for layer, covariance in zip(group, covariances, strict=True):
-            axes[layer.name] = covariance.axes(moments[layer.name], rank)
+            for rank, of_layer in covariance.axes(moments[layer.name], ranks).items():
+                axes[rank][layer.name] = of_layer
     return axes
 
 

@@ -13,6 +13,7 @@ from backend.core.records import fact_queries
 from backend.core.tokenizer import TextTokenizer
 from backend.evaluation.fidelity import RANKS, FidelitySubject, measure_fidelity
 from backend.gradients.examples import Example
+from backend.gradients.projections import PCA, RANDOM
 from backend.gradients.second_moment import SECOND_MOMENT, load_second_moments
 from backend.pipeline.evaluated_runs import evaluated_runs, store_behind
 from backend.pipeline.measuring import measured
@@ -33,7 +34,7 @@ def evaluate_fidelity(work: Workspace, queries: int = 20, passages: int = 500, s
             work,
             "fidelity",
             {"queries": query_set_id, "corpus": corpus_id, "model": model_id, "store": store_id},
-            {"queries": queries, "passages": passages, "seed": seed, "ranks": list(RANKS)},
+            {"queries": queries, "passages": passages, "seed": seed, "ranks": list(RANKS), "kinds": [RANDOM, PCA]},
             lambda: _measure(work, (corpus_id, query_set_id, model_id, store_id), (queries, passages, seed), report),
             f"proponent evaluate fidelity --queries {queries} --passages {passages} --seed {seed}",
         )
@@ -49,20 +50,26 @@ def _measure(
     tokenizer = TextTokenizer.load(work.folder("model", model_id))
     facts = fact_queries(all_queries)
     queries = [all_queries[facts[at]] for at in _drawn([all_queries[row].id for row in facts], count, seed)]
-    passages = [all_passages[at] for at in _drawn([passage.id for passage in all_passages], passages_count, seed)]
+    drawn = _drawn([passage.id for passage in all_passages], passages_count, seed)
     encoded = [(query.id, tokenizer.encode_named(query)) for query in queries]
-    texts = tokenizer.encode_passages(passage.text for passage in passages)
+    corpus = [
+        Example(passage.id, text.ids, 1)
+        for passage, text in zip(
+            all_passages, tokenizer.encode_passages(passage.text for passage in all_passages), strict=True
+        )
+    ]
     store = work.folder("store", store_id)
     subject = FidelitySubject(
         model=encodable_model(work, model_id),
         second_moments=load_second_moments(store / SECOND_MOMENT),
-        passages=[Example(passage.id, text.ids, 1) for passage, text in zip(passages, texts, strict=True)],
+        passages=[corpus[at] for at in drawn],
         queries=[Example(query_id, query.ids, query.first_target) for query_id, query in encoded],
+        corpus=corpus,
     )
     rows = measure_fidelity(subject, seed, report)
     return {
         "queries": len(queries),
-        "passages": len(passages),
+        "passages": len(drawn),
         "store_rank": read_manifest(store).config["rank"],
         "rows": rows,
     }

@@ -51,15 +51,17 @@ def test_it_grows_with_rank_and_is_one_where_nothing_is_projected(
         Example(str(n), torch.randint(0, VOCABULARY, (5 + n % 4,), generator=generator).tolist(), 1 + n % 3)
         for n in range(24)
     ]
-    subject = FidelitySubject(EncodableModel(model, {}, None), moments, examples[3:], examples[:3])
+    subject = FidelitySubject(EncodableModel(model, {}, None), moments, examples[3:], examples[:3], examples)
     said: list[tuple[int, int]] = []
     rows = measure_fidelity(subject, 0, lambda done, total, message: said.append((done, total)))
     assert said[-1] == (2 * 21, 2 * 21)
-    assert [(row["row_set"], row["rank"]) for row in rows] == [(s, r) for s in ("raw", "v") for r in (1, 4, 12, 23)]
+    expected = [(s, kind, r) for s in ("raw", "v") for kind in ("random", "pca") for r in (1, 4, 12, 23)]
+    assert [(row["row_set"], row["projection"], row["rank"]) for row in rows] == expected
     assert [row["dims"] for row in rows][:2] == [len(layers), 16 * len(layers)]
-    for start in (0, 4):
+    for start in (0, 4, 8, 12):
         first, *_, last = [row["pearson"] for row in rows[start : start + 4]]
         assert first < last
+    assert all(rows[at]["pearson"] > rows[at - 4]["pearson"] for at in (6, 14)), "axes are truer than a random draw"
     # No layer is wider than 24: that rank keeps everything, and must agree with gradients by another way.
     exact = {name: np.empty((3, 21)) for name in ("raw", "v")}
     gradients = [
@@ -77,7 +79,9 @@ def test_it_grows_with_rank_and_is_one_where_nothing_is_projected(
                     total += float((product / V if name == "v" else product).sum())
                 of_name[q, p] = total
     projections = fidelity.layer_projections(layers, fidelity.ProjectionConfig(24), moments)
-    found = fidelity._products(subject, {(name, 24): projections[name] for name in exact}, lambda done, total: None)
+    found = fidelity._products(
+        subject, {(name, "random", 24): projections[name] for name in exact}, lambda done, total: None
+    )
     for name, of_name in exact.items():
-        assert agreement(found[name, 24], of_name)["pearson"] == pytest.approx(1.0, abs=1e-6)
-        np.testing.assert_allclose(found[name, 24], of_name, rtol=1e-3, atol=1e-4 * np.abs(of_name).max())
+        assert agreement(found[name, "random", 24], of_name)["pearson"] == pytest.approx(1.0, abs=1e-6)
+        np.testing.assert_allclose(found[name, "random", 24], of_name, rtol=1e-3, atol=1e-4 * np.abs(of_name).max())

@@ -25,12 +25,14 @@ def test_facts_have_the_contract_s_shape_and_fidelity_grows_with_rank(tiny_demo,
     assert manifest.command == "proponent evaluate fidelity --queries 6 --passages 100 --seed 0"
     assert (facts["queries"], facts["passages"], facts["store_rank"]) == (6, 100, 12)
     ranks = [2, 4, 8, 12, 16, 24, 32]  # the widest side of a layer has 64
-    assert [(row["row_set"], row["rank"]) for row in facts["rows"]] == [(s, r) for s in ("raw", "v") for r in ranks]
+    kinds = [(row_set, projection) for row_set in ("raw", "v") for projection in ("random", "pca")]
+    named = [(row["row_set"], row["projection"], row["rank"]) for row in facts["rows"]]
+    assert named == [(*kind, rank) for kind in kinds for rank in ranks]
     assert all(
         set(row) == {"row_set", "projection", "rank", "dims", "pearson", "spearman", "noise"} for row in facts["rows"]
     )
-    assert {row["projection"] for row in facts["rows"]} == {"random"}
-    for row_set in ("raw", "v"):
-        pearson = {row["rank"]: row["pearson"] for row in facts["rows"] if row["row_set"] == row_set}
+    for kind in kinds:
+        of_kind = [row for row in facts["rows"] if (row["row_set"], row["projection"]) == kind]
+        pearson = {row["rank"]: row["pearson"] for row in of_kind}
         assert pearson[2] < pearson[12] < pearson[32] < 1
     assert "store has rank 12" in fidelity_text(facts)
