@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     asking: Literal["anyone", "nobody"] = "anyone"
     """Who may ask questions that a worker scores: anyone or nobody."""
 
+    search: Literal["exact", "index"] = "exact"
+    """How a worker answers: exact scans every passage, index asks a run's FAISS index where it has one."""
+
     questions_per_minute: int = Field(default=60, ge=0)
     """Questions that one address, and one reader, may ask a minute; 0 = any number."""
 

@@ -64,6 +64,8 @@ class Column:
     chart: Histogram | None
     """None for an imported list, whose scores over the corpus are not known."""
     facts: list[tuple[str, str]]
+    candidates: int | None
+    """How many passages an index proposed, where only those were scored."""
     jumps: list[Jump]
     """The cards of this page."""
     later: list[Jump]
@@ -309,6 +311,7 @@ def _column(
         has_metrics=ranking.reciprocal_rank is not None,
         chart=chart,
         facts=_facts(ranking.facts),
+        candidates=(ranking.facts or {}).get("search", {}).get("candidates"),
         jumps=[Jump(abs(card.rank), f"#{anchor}-{abs(card.rank)}", card.entails is True) for card in cards],
         later=later[:LATER_JUMPS],
         newer=links.newer(run, newer),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -17,6 +17,7 @@ from app.methods_text import MethodText, method_text
 from app.runs.metrics import MetricTable, metric_table, metrics_json
 from app.runs.parameters import RunListParameters
 from backend.catalogue import runs as catalogue
+from backend.catalogue.indexes import RunIndex, index_of_run
 from backend.catalogue.runs import MetricRow, RunDetails, RunSummary
 from backend.catalogue.stages import list_stages
 
@@ -100,6 +101,8 @@ class RunPage:
     metrics: MetricTable
     parts: list[Part]
     learning: Learning | None
+    index: RunIndex | None
+    """Its newest index, and what searching through it is worth."""
 
 
 def run_list(session: Session, asked: RunListParameters) -> RunList:
@@ -218,6 +221,7 @@ def run_page(session: Session, run_id: str) -> RunPage | None:
             if part_id is not None and manifest is not None
         ],
         learning=_learning(details.training),
+        index=index_of_run(session, run_id),
     )
 
 
@@ -238,8 +242,14 @@ def run_json(session: Session, run_id: str) -> dict[str, Any] | None:
             "model": page.details.model_manifest,
         },
         "metrics": metrics_json(page.metrics),
+        "index": None if page.index is None else index_json(page.index),
         "training": page.details.training,
     }
+
+
+def index_json(index: RunIndex) -> dict[str, Any]:
+    """An index of a run, and how it compared with the exact scan."""
+    return {**asdict(index), "created_at": index.created_at.isoformat()}
 
 
 def _part(title: str, part_id: str, name: str | None, manifest: Mapping[str, Any]) -> Part:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from backend.catalogue.artifact_reader import ArtifactReader, optional_text, text_of
 from backend.catalogue.database import write_session
+from backend.catalogue.indexes import load_index
 from backend.catalogue.loading_runs import load_run
 from backend.catalogue.loading_steps import insert_rows, is_loaded, require_loaded
 from backend.catalogue.measurements import load_measurement
@@ -317,6 +318,7 @@ LOADERS: dict[str, Callable[[Session, Path], bool]] = {
     "run": load_run,
     "patches": load_patches,
     "measurement": load_measurement,
+    "index": load_index,
 }
 """Kind of artifact -> its loader, each kind after those that it needs."""
 

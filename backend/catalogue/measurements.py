@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend.catalogue.artifact_reader import ArtifactReader
+from backend.catalogue.indexes import INDEX
 from backend.catalogue.loading_steps import insert_rows, is_loaded, require_loaded
 from backend.catalogue.models import Measurement, Model, QuerySet
 
@@ -51,8 +52,8 @@ def load_measurement(session: Session, folder: Path) -> bool:
 
 
 def newest_measurements(session: Session, query_set_id: str | None = None) -> dict[str, Measured]:
-    """The newest measurement of each ``what``, of one query set or of all."""
-    statement = select(Measurement).order_by(Measurement.created_at, Measurement.id)
+    """The newest measurement of each ``what``, of one query set or of all; indexes, of a run each, are left out."""
+    statement = select(Measurement).where(Measurement.what != INDEX).order_by(Measurement.created_at, Measurement.id)
     if query_set_id is not None:
         statement = statement.where(Measurement.query_set_id == query_set_id)
     return {row.what: _measured(row) for row in session.scalars(statement)}

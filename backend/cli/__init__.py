@@ -185,6 +185,33 @@ def rank(
     report(runs, json_, "\n".join(f"run {run['run']}" for run in runs))
 
 
+@app.command()
+def index(
+    run: Annotated[
+        list[str] | None, typer.Option(help="Run id, repeatable; TrackStar's current runs by default.")
+    ] = None,
+    factory: Annotated[
+        str | None, typer.Option(help="FAISS factory string; HR,RaBitQ2 by default: two bits a dimension.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="Vectors that it is trained on, at most.")] = 8192,
+    candidates: Annotated[
+        int, typer.Option(min=100, help="Passages of the index that are scored again for a list of 100.")
+    ] = 1000,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Index a run's vectors for approximate search, and measure what that loses beside the exact scan."""
+    from backend.pipeline.indexing import index_runs
+    from backend.pipeline.tables import indexes_text
+    from backend.search.index import DEFAULT_FACTORY, IndexConfig
+
+    existing_home(settings_for(home))
+    config = IndexConfig(factory=factory or DEFAULT_FACTORY, sample=sample, candidates=candidates)
+    with workspace(home, "index") as work:
+        rows = index_runs(work, run or [], config)
+    report(rows, json_, indexes_text(rows))
+
+
 @app.command("import-viewer")
 def import_viewer(
     files: Annotated[list[Path], typer.Argument(help="JSONL files of the TrackStar paper's result viewer.")],

@@ -32,6 +32,7 @@ FOLDERS = {
     "patches": "patches",
     "retraining": "retrainings",
     "measurement": "measurements",
+    "index": "indexes",
 }
 """Kind of artifact -> folder under the home."""
 
@@ -167,7 +168,7 @@ def verify(folder: Path) -> list[str]:
 def library_versions() -> dict[str, str]:
     """Versions that can change results."""
     found = {"python": platform.python_version()}
-    for name in ("proponent", "torch", "transformers", "tokenizers", "numpy", "bm25s"):
+    for name in ("proponent", "torch", "transformers", "tokenizers", "numpy", "bm25s", "faiss-cpu"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -38,6 +38,16 @@ class Preconditioner:
             result[:, layer.span] = (rows[:, layer.span] @ root) @ root.T
         return result
 
+    def whiten(self, rows: np.ndarray) -> np.ndarray:
+        """``K^(1/2) phi`` for rows (n, dims) float64 up to a rotation of each layer, the same for all rows.
+
+        So the inner product of two whitened rows is ``phi^T K phi'``, and the length of one is its norm.
+        """
+        result = np.empty_like(rows, dtype=np.float64)
+        for layer, root in zip(self.layers, self._roots, strict=True):
+            result[:, layer.span] = rows[:, layer.span] @ root
+        return result
+
     def norms(self, rows: np.ndarray) -> np.ndarray:
         """``sqrt(phi^T K phi)`` for rows (n, dims), (n,) float64."""
         return np.sqrt(self._squared_norms(rows, self._roots))
@@ -84,13 +94,24 @@ class JointPreconditioner(Preconditioner):
         result: np.ndarray = torch.cholesky_solve(torch.tensor(rows).mT, self._factor).mT.numpy()
         return np.ascontiguousarray(result)
 
+    def whiten(self, rows: np.ndarray) -> np.ndarray:
+        """``L^-1 phi`` for rows (n, dims) float64: ``K^(1/2) phi`` up to a rotation."""
+        if self._factor is None:
+            return np.zeros_like(rows)
+        whitened: np.ndarray = self._solved(rows).mT.numpy()
+        return np.ascontiguousarray(whitened)
+
     def norms(self, rows: np.ndarray) -> np.ndarray:
         """``sqrt(phi^T K phi)`` for rows (n, dims), (n,) float64: the length of ``L^-1 phi``."""
         if self._factor is None:
             return np.zeros(len(rows))
-        whitened = torch.linalg.solve_triangular(self._factor, torch.tensor(rows).mT, upper=False)
-        lengths: np.ndarray = whitened.norm(dim=0).numpy()
+        lengths: np.ndarray = self._solved(rows).norm(dim=0).numpy()
         return lengths
+
+    def _solved(self, rows: np.ndarray) -> torch.Tensor:
+        """``L^-1 phi``, (dims, n)."""
+        assert self._factor is not None
+        return torch.linalg.solve_triangular(self._factor, torch.tensor(rows).mT, upper=False)
 
     def store_norms(self, store: GradientStore, row_set: str) -> np.ndarray:
         """``sqrt(phi^T K phi)`` of every row of a store, scales undone, (rows,) float64."""
@@ -105,6 +126,10 @@ class Identity(Preconditioner):
         self.layers = tuple(layers)
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
+        """The rows themselves."""
+        return rows.astype(np.float64)
+
+    def whiten(self, rows: np.ndarray) -> np.ndarray:
         """The rows themselves."""
         return rows.astype(np.float64)
 

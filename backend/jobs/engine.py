@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -29,13 +29,16 @@ from backend.gradients.encoder import GradientEncoder
 from backend.gradients.query_encoder import open_encoder
 from backend.gradients.store import GradientStore
 from backend.jobs.records import RunRecord
+from backend.methods.projected import Projected
 from backend.methods.protocol import EvaluationQueries, MethodInputs, PreparedMethod, needed_embedding
 from backend.methods.registry import find_method
 from backend.models.decoding import Generated, Limits, decode, sampler
 from backend.models.generation import GenerationConfig, completion_probabilities, limits_of
 from backend.models.loading import LoadedModel, load_model, resolve_device
+from backend.search.index import SearchIndex
 from backend.search.int8_scan import Int8Scan, approximate_scores, open_scan
-from backend.search.reduce import OPPONENTS, PROPONENTS, QueryRanking, reduce_query, ties_by_id
+from backend.search.reduce import OPPONENTS, PROPONENTS, Listed, reduce_query, ties_by_id
+from backend.search.run_index import RunIndexes, newest_index, open_indexes
 from backend.search.scoring import Scorer
 
 MODELS, RUNS, CORPORA = 2, 16, 2
@@ -60,13 +63,16 @@ class LoadedRun:
     model: LoadedModel | None
     encoder: GradientEncoder | None
     scan: Int8Scan | None
+    indexes: RunIndexes | None = None
+    """Searched instead of scanning the store, for questions of a geometry that is in them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A question's ranking, and how long each part took."""
 
-    ranking: QueryRanking
+    ranking: Listed
+    """A ``QueryRanking`` where all passages were scored."""
     facts: dict[str, Any]
     """What the method records for the query."""
     completion_probability: float | None
@@ -80,6 +86,9 @@ class _Asked:
     """A question that is ready to be scanned for."""
 
     scorer: Scorer
+    index: SearchIndex | None
+    vector: np.ndarray | None
+    """To search the index with."""
     facts: dict[str, Any]
     completion_probability: float | None
     seconds: dict[str, float]
@@ -88,8 +97,9 @@ class _Asked:
 class Engine:
     """Loads what runs need, keeps what was used last, answers questions; for one thread."""
 
-    def __init__(self, home: Home, device: str = "auto") -> None:
-        self.home = home
+    def __init__(self, home: Home, device: str = "auto", search: Literal["exact", "index"] = "exact") -> None:
+        """With ``search`` "index", runs that have an index when they are loaded are searched through it."""
+        self.home, self.search = home, search
         self.device = str(resolve_device(device))
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._patches: OrderedDict[str, TailPatch] = OrderedDict()
@@ -145,10 +155,15 @@ class Engine:
         scan = _kept(self._scans, scan_key, 2 * MODELS, lambda: open_scan(store, row_set, self.device))
         evaluation = self._evaluation(inputs["evaluation_store"])
         prepared = method.prepare(MethodInputs(passages, store, evaluation, embeddings))
+        indexes = self._indexes(record.id)
         scan.rows.prepare()
         for task in ("", "facts"):  # what a method makes with the first query of a kind is made now
             prepared.score([Query("", task, "", "")], np.zeros((1, store.plan.dims)))
-        return LoadedRun(record, passages, ties, prepared, row_set, model, encoder, scan)
+        return LoadedRun(record, passages, ties, prepared, row_set, model, encoder, scan, indexes)
+
+    def _indexes(self, run_id: str) -> RunIndexes | None:
+        index_id = newest_index(self.home, run_id) if self.search == "index" else None
+        return None if index_id is None else open_indexes(self.home, index_id)
 
     def _corpus(self, corpus_id: str) -> tuple[list[Passage], np.ndarray]:
         def load() -> tuple[list[Passage], np.ndarray]:
@@ -184,19 +199,33 @@ class Engine:
             except UserError as error:
                 asked.append(error)
         on_stage("scan", 0.0, None)
-        ready = [one for one in asked if isinstance(one, _Asked)]
+        ready = [one for one in asked if isinstance(one, _Asked) and one.index is None]
         started = time.perf_counter()
         rows = iter(self._scores(run, [one.scorer for one in ready], on_stage) if ready else ())
         scan_seconds = time.perf_counter() - started
-        return [one if isinstance(one, UserError) else _reduced(run, one, next(rows), scan_seconds) for one in asked]
+        return [
+            one
+            if isinstance(one, UserError)
+            else _searched(run, one, one.index, one.vector)
+            if one.index is not None and one.vector is not None
+            else _reduced(run, one, next(rows), scan_seconds)
+            for one in asked
+        ]
 
     def _ask(self, run: LoadedRun, query: Query) -> _Asked:
         started = time.perf_counter()
         gradient, loss = self._gradient(run, query)
         after_gradient = time.perf_counter()
         scoring = run.method.score([query], gradient)
+        index, vector = None, None
+        if run.indexes is not None and isinstance(run.method, Projected) and gradient is not None:
+            group = run.method.groups([query])[0]
+            index = run.indexes.by_geometry.get(group)
+            vector = run.method.geometries[group].query_search_vectors(gradient)[0]
         return _Asked(
             scorer=scoring.scorer,
+            index=index,
+            vector=vector,
             facts=scoring.query_facts[0] if scoring.query_facts else {},
             completion_probability=None if loss is None else math.exp(-loss),
             seconds={"gradient": after_gradient - started, "query": time.perf_counter() - after_gradient},
@@ -253,6 +282,16 @@ class Engine:
         if isinstance(answer, UserError) or not len(answer.ranking.proponents):
             return None
         return run.passages[int(answer.ranking.proponents[0])]
+
+
+def _searched(run: LoadedRun, asked: _Asked, index: SearchIndex, vector: np.ndarray) -> Answer:
+    """The answer from an index's candidates; its facts say so."""
+    started = time.perf_counter()
+    ranking = index.ranking(vector, lambda positions: asked.scorer.exact(0, positions), run.ties)
+    assert run.indexes is not None
+    facts = {**asked.facts, "search": {"index": run.indexes.id, "candidates": index.config.candidates}}
+    seconds = {**asked.seconds, "scan": time.perf_counter() - started, "reduce": 0.0}
+    return Answer(ranking, facts, asked.completion_probability, seconds)
 
 
 def _reduced(run: LoadedRun, asked: _Asked, row: np.ndarray, scan_seconds: float) -> Answer:

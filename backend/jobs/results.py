@@ -18,6 +18,7 @@ from backend.catalogue.loading_steps import insert_rows, one_at_a_time
 from backend.catalogue.models import Output, Passage, Prompt, QuerySet, RankedPassage, Ranking, Run
 from backend.core.text import search_words
 from backend.jobs.records import RunRecord, asked_slug
+from backend.search.reduce import QueryRanking
 
 if TYPE_CHECKING:
     from backend.jobs.engine import Answer
@@ -107,20 +108,21 @@ def write_ranking(session: Session, run: RunRecord, prompt_pk: int, answer: Answ
     if session.scalar(select(Ranking.pk).where(Ranking.run_id == run.id, Ranking.prompt_pk == prompt_pk)) is not None:
         return
     found = answer.ranking
+    whole = found if isinstance(found, QueryRanking) else None  # of candidates alone, no distribution is known
     ranking = Ranking(
         run_id=run.id,
         prompt_pk=prompt_pk,
-        scored=found.scored,
-        minimum=found.range[0],
-        maximum=found.range[1],
-        histogram=found.histogram.tolist(),
+        scored=whole.scored if whole else None,
+        minimum=whole.range[0] if whole else None,
+        maximum=whole.range[1] if whole else None,
+        histogram=whole.histogram.tolist() if whole else None,
         facts=answer.facts,
     )
     session.add(ranking)
     session.flush()
     sides = (
-        (1, found.proponents, found.proponent_scores, found.proponent_percentiles),
-        (-1, found.opponents, found.opponent_scores, found.opponent_percentiles),
+        (1, found.proponents, found.proponent_scores, whole.proponent_percentiles.tolist() if whole else None),
+        (-1, found.opponents, found.opponent_scores, whole.opponent_percentiles.tolist() if whole else None),
     )
     pks = _passage_pks(session, run.corpus_id, sorted({*found.proponents.tolist(), *found.opponents.tolist()}))
     rows = [
@@ -133,7 +135,7 @@ def write_ranking(session: Session, run: RunRecord, prompt_pk: int, answer: Answ
         }
         for sign, positions, scores, percentiles in sides
         for place, (position, score, percentile) in enumerate(
-            zip(positions.tolist(), scores.tolist(), percentiles.tolist(), strict=True)
+            zip(positions.tolist(), scores.tolist(), percentiles or [None] * len(positions), strict=True)
         )
     ]
     insert_rows(session, RankedPassage, rows)

@@ -85,7 +85,7 @@ def work(settings: Settings, *, threads: int, background: bool = False, once: bo
         os.nice(10)
     database = open_catalogue(settings)
     migrate(database)
-    engine = Engine(Home(settings.home.absolute()), settings.device)
+    engine = Engine(Home(settings.home.absolute()), settings.device, settings.search)
     worker = _Worker(settings, database, engine)
     before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

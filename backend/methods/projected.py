@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from backend.core.errors import UserError
 from backend.core.records import Query
 from backend.curvature.preconditioner import Preconditioner
 from backend.gradients.store import GradientStore
+from backend.methods.protocol import PreparedMethod
 from backend.search.scoring import ProjectedScorer, Scoring
 
 
@@ -54,6 +55,41 @@ class Geometry:
         vectors *= self.store.plan.scale_vector(self.row_set)
         return vectors
 
+    def passage_search_vectors(self, positions: np.ndarray) -> np.ndarray:
+        """``K^(1/2) phi_m / n_m`` of some passages, (n, dims) float32: see ``query_search_vectors``."""
+        rows = self.store.gather(self.row_set, positions) * self.store.plan.scale_vector(self.row_set)
+        norms = self.passage_norms[positions]
+        return _divided(self.preconditioner.whiten(rows), norms)
+
+    def query_search_vectors(self, gradients: np.ndarray) -> np.ndarray:
+        """``K^(1/2) phi_q / n_q`` for gradients (n, dims) float64, (n, dims) float32.
+
+        Its inner product with a passage's search vector is the method's score.
+        """
+        whitened = self.preconditioner.whiten(gradients)
+        return _divided(whitened, np.linalg.norm(whitened, axis=1) if self.unit_queries else np.ones(len(whitened)))
+
+
+def _divided(vectors: np.ndarray, norms: np.ndarray) -> np.ndarray:
+    """Rows over their norms in float32; zeros where the norm is 0, as in ``ProjectedScorer``."""
+    inverse = np.divide(1.0, norms, out=np.zeros(len(norms)), where=norms > 0)
+    result: np.ndarray = (vectors * inverse[:, None]).astype(np.float32)
+    return result
+
+
+@runtime_checkable
+class Projected(PreparedMethod, Protocol):
+    """A prepared method over a gradient store, whose scores are inner products of search vectors."""
+
+    @property
+    def geometries(self) -> Sequence[Geometry]:
+        """All geometries that a query can have."""
+        ...
+
+    def groups(self, queries: Sequence[Query]) -> list[int]:
+        """Which geometry each query has."""
+        ...
+
 
 def projected_scorer(
     geometries: Sequence[Geometry], group: Sequence[int], gradients: np.ndarray | None
@@ -89,7 +125,16 @@ class OneGeometry:
     facts: dict[str, Any] = field(default_factory=dict)
     """What a run says of its curvature."""
 
+    @property
+    def geometries(self) -> list[Geometry]:
+        """The one that there is."""
+        return [self.geometry]
+
+    def groups(self, queries: Sequence[Query]) -> list[int]:
+        """All queries have it."""
+        return [0] * len(queries)
+
     def score(self, queries: Sequence[Query], gradients: np.ndarray | None) -> Scoring:
         """Passage norms are made for the first queries, where they are asked for."""
-        scorer, norms = projected_scorer([self.geometry], [0] * len(queries), gradients)
+        scorer, norms = projected_scorer(self.geometries, self.groups(queries), gradients)
         return Scoring(scorer, self.facts, arrays={"norms.f32": norms} if self.geometry.unit_passages else {})

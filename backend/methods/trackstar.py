@@ -82,10 +82,14 @@ class PreparedTrackStar:
     geometries: list[Geometry]
     facts: list[dict[str, Any]]
 
-    def score(self, queries: Sequence[Query], gradients: np.ndarray | None) -> Scoring:
+    def groups(self, queries: Sequence[Query]) -> list[int]:
         """The mixed R for tasks with fact curvature, R_train for the others."""
         mixed = len(self.geometries) - 1
-        group = [mixed if query.task in TASKS_WITH_FACT_CURVATURE else 0 for query in queries]
+        return [mixed if query.task in TASKS_WITH_FACT_CURVATURE else 0 for query in queries]
+
+    def score(self, queries: Sequence[Query], gradients: np.ndarray | None) -> Scoring:
+        """Each query in its geometry; passage norms are made for those that are used."""
+        group = self.groups(queries)
         used = self.geometries[: max(group, default=0) + 1]
         scorer, norms = projected_scorer(used, group, gradients)
         facts = {"r_train": {"n": self.geometries[0].store.rows}}

@@ -120,6 +120,29 @@ def checkpoints_text(facts: dict[str, Any]) -> str:
     return f"{aligned([header, *body])}\n\n{note}"
 
 
+def indexes_text(rows: Sequence[dict[str, Any]]) -> str:
+    """`index`'s rows as a table: a line for each geometry of each index."""
+    header = ("index", "file", "tasks", "MB", "queries", "recall@100")
+    body = [
+        (
+            row["index"],
+            part["file"],
+            ", ".join(part["tasks"]),
+            f"{part['bytes'] / 1e6:.1f}",
+            str(part["queries"]),
+            "-" if part["recall_at_100"] is None else f"{part['recall_at_100']:.4f}",
+        )
+        for row in rows
+        for part in row["geometries"]
+    ]
+    notes = [
+        f"{row['index']}: {1000 * row['index_seconds']:.1f} ms a query through it, "
+        f"{1000 * row['exact_seconds']:.1f} ms by the exact scan."
+        for row in rows
+    ]
+    return "\n".join([aligned([header, *body]), "", *notes])
+
+
 def _cell(row: dict[str, Any]) -> tuple[str, str, str, str]:
     return row["task"], row["bucket"] or "all", row["method"], str(row["n"])
 

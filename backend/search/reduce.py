@@ -36,17 +36,23 @@ Exact = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class QueryRanking:
-    """One query's best and worst passages and its distribution; lists are as long as there are scores of their sign."""
+class Listed:
+    """One query's best and worst passages; lists are as long as scores of their sign were found."""
 
     proponents: np.ndarray
     """Positions, int32, best first."""
     proponent_scores: np.ndarray
     """float64."""
-    proponent_percentiles: np.ndarray
-    """float32, in percent."""
     opponents: np.ndarray
     opponent_scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class QueryRanking(Listed):
+    """The same from the scores of all passages, and their distribution."""
+
+    proponent_percentiles: np.ndarray
+    """float32, in percent."""
     opponent_percentiles: np.ndarray
     histogram: np.ndarray
     """Passages in each of 64 equal intervals of the range, int32."""
@@ -199,6 +205,27 @@ def reduce_query(
     )
 
 
+def rank_candidates(
+    best: np.ndarray,
+    worst: np.ndarray,
+    exact: Exact,
+    tie_order: np.ndarray,
+    *,
+    proponents: int,
+    opponents: int,
+) -> Listed:
+    """Lists from candidates (positions) alone, in the order of ``reduce_query``; no other passage is scored."""
+    listed = []
+    for candidates, sign, keep in ((best, 1, proponents), (worst, -1, opponents)):
+        listed += _ordered(candidates, _exact_in_parts(candidates, exact), sign, keep, tie_order)
+    return Listed(*listed)
+
+
+def _exact_in_parts(candidates: np.ndarray, exact: Exact) -> np.ndarray:
+    parts = np.split(candidates, range(EXACT_AT_ONCE, len(candidates), EXACT_AT_ONCE))
+    return np.concatenate([exact(part) for part in parts])
+
+
 def _rescored(
     scores: np.ndarray, exact: Exact, sign: int, keep: int, tie_order: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -216,8 +243,7 @@ def _rescored_widely(
     """
     for oversample in WIDENING:
         candidates = _candidates(scores, sign, keep * oversample, tie_order)
-        parts = np.split(candidates, range(EXACT_AT_ONCE, len(candidates), EXACT_AT_ONCE))
-        values = np.concatenate([exact(part) for part in parts])
+        values = _exact_in_parts(candidates, exact)
         if keep == 0 or len(candidates) == len(scores):
             break
         error = np.abs(values - scores[candidates]).max()

@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def printed(script: str, *arguments: str) -> dict[str, float]:
+def printed(script: str, *arguments: str, arguments_only: bool = False) -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, f"benchmarks/{script}", "--json", *arguments],
+        [sys.executable, f"benchmarks/{script}", *([] if arguments_only else ["--json"]), *arguments],
         cwd=ROOT,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": "/tmp", "OMP_WAIT_POLICY": "PASSIVE"},
         capture_output=True,

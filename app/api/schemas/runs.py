@@ -77,6 +77,52 @@ class RunInputs(Answer):
     """The model's manifest; null for a method that looks at none."""
 
 
+class IndexPart(Answer):
+    """The index of one geometry: of the queries with the same R."""
+
+    file: str
+    """Name of its file in the index's folder."""
+    geometry: int
+    """Number of the geometry; for TrackStar 0 is R_train, 1 the mixed R."""
+    tasks: list[str]
+    """Slugs of the tasks whose prompts have it."""
+    weight: float | None
+    """How much of R_eval is in its R; null for a method that mixes nothing."""
+    bytes: Count
+    """Size of the file."""
+    build_seconds: float
+    """How long it took to make."""
+    queries: Count
+    """How many prompts its recall is over."""
+    recall_at_100: float | None
+    """Mean share of the exact list's passages that it finds; null where every list is empty."""
+
+
+class RunIndex(Answer):
+    """An index of the run's vectors, and how searching through it compared with the exact scan."""
+
+    id: str
+    """Id of the index."""
+    created_at: Moment
+    """When it was made, with its time zone."""
+    factory: str
+    """FAISS's factory string."""
+    candidates: Count
+    """How many passages of it are scored exactly for a list of 100."""
+    queries: Count
+    """How many prompts the comparison is over."""
+    recall_at_100: float | None
+    """Mean share of the exact list's passages that it finds; null where every list is empty."""
+    index_seconds: float
+    """Median seconds of a prompt through the index, its backward pass not counted."""
+    exact_seconds: float
+    """The same by the exact scan, in turns with the index."""
+    bytes: Count
+    """Size of all its files."""
+    geometries: list[IndexPart]
+    """A part for each geometry that the run's prompts have."""
+
+
 class Run(RunSummary):
     """One run: what it was made from, its metrics, and how its model learnt."""
 
@@ -92,5 +138,7 @@ class Run(RunSummary):
     """Manifests of what went into it."""
     metrics: list[MetricLine]
     """Means by task and bucket."""
+    index: RunIndex | None
+    """Its newest index; null where there is none."""
     training: dict[str, Any] | None
     """Its model's training record with every step of the learning curve; null for a model that was not trained here."""
