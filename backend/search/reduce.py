@@ -215,7 +215,7 @@ def rank_candidates(
     opponents: int,
 ) -> Listed:
     """Lists from candidates (positions) alone, in the order of ``reduce_query``; no other passage is scored."""
-    listed = []
+    listed: list[np.ndarray] = []
     for candidates, sign, keep in ((best, 1, proponents), (worst, -1, opponents)):
         listed += _ordered(candidates, _exact_in_parts(candidates, exact), sign, keep, tie_order)
     return Listed(*listed)

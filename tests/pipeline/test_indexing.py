@@ -167,6 +167,6 @@ def test_questions_are_answered_through_it_with_the_same_list(indexed, tmp_path)
         page = client.get(f"/prompts/{asked_slug(subject.query_set_id, queries[1].prompt, 'two', None)}").text
     assert "only its 400 candidates were scored" in page
     assert "imported list" not in page
+    (home / "indexes" / index["index"] / "geometry-1.faiss").write_bytes(b"not an index")
     with pytest.raises(CorruptArtifact, match=r"geometry-.\.faiss"):
-        (home / "indexes" / index["index"] / "geometry-1.faiss").write_bytes(b"not an index")
         Engine(Home(home), "cpu", "index").run(record)
