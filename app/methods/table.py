@@ -14,7 +14,7 @@ from backend.catalogue.measurements import Measured
 from backend.catalogue.method_tables import RunCost
 from backend.catalogue.runs import RunSummary
 
-NOT_OFFERED = frozenset({"ekfac", "dense", "representation"})
+NOT_OFFERED = frozenset({"ekfac"})
 """Methods with a text that `proponent rank` of this version does not know (imported runs can be of them)."""
 
 COMMANDS = {
