@@ -202,10 +202,11 @@ def _methods(session: Session, numbers: Numbers | None) -> list[ShownMethod]:
     """Every method that is known or has a run; runs are of the query set shown, else the newest."""
     runs = {run.method: run for run in reversed(current_runs(session))}
     runs |= {run.method: run for run in numbers.runs} if numbers else {}
+    examples_of = catalogue.list_examples(session, [run.id for run in runs.values()])
     shown = []
     for slug in sorted({*METHOD_TEXTS, *runs}, key=method_order):
         run = runs.get(slug)
-        examples = catalogue.list_examples(session, run.id) if run else None
+        examples = examples_of.get(run.id) if run else None
         offered = run is None and slug not in table.NOT_OFFERED
         shown.append(
             ShownMethod(

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from backend.catalogue.models import Corpus, Metric, PatchSet, Prompt, QuerySet, Ranking, Run
@@ -93,23 +93,38 @@ def run_costs(session: Session, run_ids: Collection[str]) -> dict[str, RunCost]:
     }
 
 
-def list_examples(session: Session, run_id: str) -> tuple[ListExample, ListExample] | None:
-    """The fact that a run traces best and that it traces worst, of equal ones what the model is surest of."""
+def list_examples(session: Session, run_ids: Collection[str]) -> dict[str, tuple[ListExample, ListExample]]:
+    """Run -> the fact that it traces best and that it traces worst, of equal ones what the model is surest of.
 
-    def first(*order: Any) -> ListExample | None:
-        statement = (
-            select(Prompt.slug, Prompt.prompt, Prompt.completion, Ranking.reciprocal_rank)
-            .join(Ranking, Ranking.prompt_pk == Prompt.pk)
-            .where(Ranking.run_id == run_id, Prompt.task == "facts", Ranking.reciprocal_rank.is_not(None))
-            .where(Prompt.asked.is_(False))
-            .order_by(*order, func.coalesce(Prompt.confidence, 0.0).desc(), Prompt.pk)
-            .limit(1)
+    Runs that trace no fact are left out.
+    """
+    surest = func.coalesce(Prompt.confidence, 0.0).desc(), Prompt.pk
+    placed = (
+        select(
+            Ranking.run_id,
+            Prompt.slug,
+            Prompt.prompt,
+            Prompt.completion,
+            Ranking.reciprocal_rank,
+            *(
+                func.row_number().over(partition_by=Ranking.run_id, order_by=(order, *surest)).label(name)
+                for name, order in (("best", Ranking.reciprocal_rank.desc()), ("worst", Ranking.reciprocal_rank))
+            ),
         )
-        row = session.execute(statement).one_or_none()
-        return None if row is None else ListExample(row.slug, row.prompt, row.completion, row.reciprocal_rank or 0.0)
-
-    best, worst = first(Ranking.reciprocal_rank.desc()), first(Ranking.reciprocal_rank)
-    return None if best is None or worst is None else (best, worst)
+        .join(Prompt, Prompt.pk == Ranking.prompt_pk)
+        .where(Ranking.run_id.in_(run_ids), Prompt.task == "facts", Ranking.reciprocal_rank.is_not(None))
+        .where(Prompt.asked.is_(False))
+        .subquery()
+    )
+    best: dict[str, ListExample] = {}
+    worst: dict[str, ListExample] = {}
+    for row in session.execute(select(placed).where(or_(placed.c.best == 1, placed.c.worst == 1))):
+        example = ListExample(row.slug, row.prompt, row.completion, row.reciprocal_rank)
+        if row.best == 1:
+            best[row.run_id] = example
+        if row.worst == 1:
+            worst[row.run_id] = example
+    return {run_id: (best[run_id], worst[run_id]) for run_id in best}
 
 
 def slugs_of(session: Session, query_set_id: str, query_ids: Collection[str]) -> dict[str, str]:
