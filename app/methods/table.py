@@ -104,6 +104,8 @@ class PaperTable:
     ceiling_n: int
     lds: Measured | None
     removal: Measured | None
+    removal_n: int
+    """Facts whose first passages were taken out: fewer than the small model has."""
     prompts: int | None
     """How many prompts each run ranked passages for, where all are alike."""
 
@@ -151,6 +153,7 @@ def paper_table(
         ceiling_n=0 if limit is None else limit["n"],
         lds=lds,
         removal=removal,
+        removal_n=max((row["n"] for row in removed.values()), default=0),
         prompts=queries.pop() if len(queries) == 1 else None,
     )
 

@@ -24,7 +24,7 @@ LDS = {
     "tokens": 81_000,
     "queries": 40,
     "parameters": 210_944,
-    "train_seconds": 754.0,
+    "epochs": 8,
     "ceiling": [
         {"task": "facts", "bucket": "", "n": 40, "value": 0.5, "low": 0.46, "high": 0.54},
         {"task": "", "bucket": "", "n": 80, "value": 0.8, "low": 0.7, "high": 0.9},
@@ -33,7 +33,10 @@ LDS = {
 }
 REMOVAL = {
     "k": 10,
-    "queries": 12,
+    "group": 4,
+    "queries": 40,
+    "epochs": 8,
+    "tokens": 81_000,
     "seeds": 2,
     "passages": 2000,
     "parameters": 210_944,

@@ -89,6 +89,9 @@ def test_the_page_shows_the_table(client: TestClient) -> None:
     assert "Lists passages whose removal hurts most BM25 +0.875 +0.625 to +1.125" in words
     assert "move the model" not in words, "not measured"
     assert "Ceiling of LDS: 0.500" in text
+    assert "when the first 10 of 4 facts are taken out together, 12 facts, 2 trainings each" in text, (
+        "not the 40 that the part has"
+    )
     assert "32 subsets × 3 seeds of a model of 210,944 parameters" in text
     assert "<code>proponent rank --method trak</code>" in text, "a known method without a run"
 
