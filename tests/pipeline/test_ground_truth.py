@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from starlette.testclient import TestClient
 
+from app.main import create_app
 from backend.catalogue.database import read_session
 from backend.catalogue.measurements import newest_measurements
 from backend.catalogue.runs import count_runs
@@ -22,6 +24,7 @@ from backend.evaluation.lds import ceiling, lds, random_halves
 from backend.evaluation.part import PartConfig
 from backend.evaluation.removal import RemovalConfig
 from backend.evaluation.retraining import LOG_PROBABILITIES
+from backend.pipeline.along_training import CourseConfig, evaluate_checkpoints
 from backend.pipeline.ground_truth import (
     LDS_ROW,
     REMOVAL_ROW,
@@ -31,6 +34,7 @@ from backend.pipeline.ground_truth import (
     evaluate_removal,
     small_training,
 )
+from backend.pipeline.projection_fidelity import evaluate_fidelity
 from backend.pipeline.workspace import Workspace
 from backend.settings import Settings
 from tests.command import proponent
@@ -120,6 +124,21 @@ def test_removal_takes_away_what_is_ranked_first(work: Workspace, rows) -> None:
     with read_session(work.engine) as session:
         facts = newest_measurements(session)["removal"].facts
     assert facts["base_log_probability"] < 0
+
+
+def test_the_methods_page_shows_what_the_commands_wrote(work: Workspace, rows) -> None:
+    evaluate_removal(work, ["bm25"], RemovalConfig(k=3, queries=4, group=2, seeds=1), SMALL, "removal")
+    evaluate_fidelity(work, queries=2, passages=20)
+    evaluate_checkpoints(work, CourseConfig(methods=("bm25",), tail_patch=False))
+    with read_session(work.engine) as session:
+        found = newest_measurements(session)
+    assert {"lds", "removal", "fidelity", "checkpoints", "kinds"} <= found.keys()
+    with TestClient(create_app(work.settings)) as client:
+        assert client.get("/methods.json").status_code == 200
+        text = client.get("/methods").text
+    ceiling = next(row["value"] for row in found["lds"].facts["ceiling"] if row["task"] == "facts")
+    assert f"Ceiling of LDS: {ceiling:.3f}" in text
+    assert "of 2 facts are taken out together, 4 facts" in text
 
 
 def test_too_little_is_refused_before_anything_is_made(work: Workspace) -> None:
