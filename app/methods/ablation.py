@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.methods.breakdowns import over_all_facts
 from app.methods_text import MethodText, method_text
 
 COLUMNS = ("no R", "R of the corpus (R_train)", "mixed R (corpus and task)")
@@ -38,7 +39,7 @@ class Ablation:
 
 def ablation(retrieval: Sequence[Mapping[str, Any]], methods: set[str]) -> Ablation:
     """The grid over fact queries; ``methods`` are those with a run."""
-    means = {row["method"]: row for row in retrieval if row["task"] == "facts" and row["bucket"] is None}
+    means = over_all_facts(retrieval)
 
     def cell(slug: str) -> AblationCell:
         row = means.get(slug, {})

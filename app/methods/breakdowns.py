@@ -29,6 +29,11 @@ class Grid:
     chart: Lines | None = None
 
 
+def over_all_facts(retrieval: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Method -> its row of `evaluate`'s table over all facts."""
+    return {row["method"]: row for row in retrieval if row["task"] == "facts" and row["bucket"] is None}
+
+
 def by_bucket(retrieval: Sequence[Mapping[str, Any]], metric: str, drawn: Sequence[str]) -> Grid | None:
     """Facts by how many passages state them; None where nothing is."""
     cells = {
@@ -83,11 +88,6 @@ def by_answer(right: Mapping[str, MeanMetrics], wrong: Mapping[str, MeanMetrics]
 
 def _methods(cells: Mapping[tuple[str, Any], Any]) -> list[str]:
     return sorted({slug for slug, _ in cells}, key=method_order)
-
-
-def bucket_json(retrieval: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """All rows of the table of `evaluate`, as they are."""
-    return [dict(row) for row in retrieval]
 
 
 def answers_json(right: Mapping[str, MeanMetrics], wrong: Mapping[str, MeanMetrics]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.methods.breakdowns import over_all_facts
 from app.methods.explained import explained
 from app.methods.stores import StoreCost, store_cost
 from app.methods_text import METHOD_TEXTS, MethodText, method_order, method_text
@@ -119,7 +120,7 @@ def paper_table(
     home: Path,
 ) -> PaperTable:
     """The table over fact queries; ``retrieval`` is ``retrieval_table`` of the query set."""
-    facts = {row["method"]: row for row in retrieval if row["task"] == "facts" and row["bucket"] is None}
+    facts = over_all_facts(retrieval)
     lds, removal = measured.get("lds"), measured.get("removal")
     limit = _whole(lds.facts.get("ceiling", ())) if lds else None
     removed = {row["method"]: row for row in removal.facts["rows"]} if removal else {}

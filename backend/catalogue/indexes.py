@@ -11,11 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend.catalogue.artifact_reader import ArtifactReader
-from backend.catalogue.loading_steps import insert_rows, is_loaded, require_loaded
-from backend.catalogue.models import Measurement, Model, QuerySet, Run
-
-INDEX = "index"
-"""``Measurement.what`` of an index: its manifest holds what searching through it is worth."""
+from backend.catalogue.loading_steps import is_loaded, require_loaded
+from backend.catalogue.measurements import INDEX, insert_measurement
+from backend.catalogue.models import Measurement, Run
 
 FACTS = {"queries", "recall_at_100", "index_seconds", "exact_seconds", "bytes", "geometries"}
 SETTINGS = {"factory", "candidates"}
@@ -47,14 +45,11 @@ def load_index(session: Session, folder: Path) -> bool:
     artifact = ArtifactReader(folder, "index")
     if is_loaded(session, Measurement, artifact.id):
         return False
-    query_set_id, model_id = artifact.required_input("queries"), artifact.required_input("model")
-    require_loaded(session, QuerySet, query_set_id, artifact)
-    require_loaded(session, Model, model_id, artifact)
+    artifact.required_input("model")
     require_loaded(session, Run, artifact.required_input("run"), artifact)
     if missing := FACTS - artifact.manifest.facts.keys() or SETTINGS - artifact.manifest.config.keys():
         raise artifact.corrupt("MANIFEST.json", f"{', '.join(sorted(missing))} is missing")
-    row = {**artifact.columns(), "what": INDEX, "query_set_id": query_set_id, "model_id": model_id}
-    insert_rows(session, Measurement, [row])
+    insert_measurement(session, artifact, INDEX)
     return True
 
 

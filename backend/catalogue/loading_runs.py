@@ -32,7 +32,7 @@ from backend.catalogue.models import (
     Run,
 )
 from backend.catalogue.prompt_summaries import summarize_prompts
-from backend.core.metrics import RetrievalMetrics, retrieval_metrics
+from backend.core.metrics import RetrievalMetrics, by_task_and_bucket, retrieval_metrics
 
 BINS = 64
 RETRIEVAL_METRICS = {
@@ -260,13 +260,12 @@ def _ranked_rows(
 
 def _mean_rows(run_id: str, prompts: list[Prompt], metrics: list[RetrievalMetrics | None]) -> Iterator[dict[str, Any]]:
     """Means over the queries that some passage entails, by task and bucket, each of them or all ("")."""
-    cells: dict[tuple[str, str], list[RetrievalMetrics]] = defaultdict(list)
-    for prompt, metric in zip(prompts, metrics, strict=True):
-        if metric is not None:
-            for task in (prompt.task, ""):
-                for bucket in {prompt.bucket or "", ""}:
-                    cells[task, bucket].append(metric)
-    for (task, bucket), found in sorted(cells.items()):
+    measured = (
+        (prompt.task, prompt.bucket, metric)
+        for prompt, metric in zip(prompts, metrics, strict=True)
+        if metric is not None
+    )
+    for (task, bucket), found in by_task_and_bucket(measured).items():
         for name, field in RETRIEVAL_METRICS.items():
             value = sum(getattr(metric, field) for metric in found) / len(found)
             yield {

@@ -11,9 +11,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend.catalogue.artifact_reader import ArtifactReader
-from backend.catalogue.indexes import INDEX
 from backend.catalogue.loading_steps import insert_rows, is_loaded, require_loaded
 from backend.catalogue.models import Measurement, Model, QuerySet
+
+INDEX = "index"
+"""``Measurement.what`` of an index of a run: its manifest holds what searching through it is worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +39,18 @@ def load_measurement(session: Session, folder: Path) -> bool:
     artifact = ArtifactReader(folder, "measurement")
     if is_loaded(session, Measurement, artifact.id):
         return False
+    insert_measurement(session, artifact, artifact.setting("measures"))
+    return True
+
+
+def insert_measurement(session: Session, artifact: ArtifactReader, what: str) -> None:
+    """Insert the row of an artifact that measures something over a query set; its inputs must be loaded."""
     query_set_id, model_id = artifact.required_input("queries"), artifact.input("model")
     require_loaded(session, QuerySet, query_set_id, artifact)
     if model_id is not None:
         require_loaded(session, Model, model_id, artifact)
-    row = {
-        **artifact.columns(),
-        "what": artifact.setting("measures"),
-        "query_set_id": query_set_id,
-        "model_id": model_id,
-    }
+    row = {**artifact.columns(), "what": what, "query_set_id": query_set_id, "model_id": model_id}
     insert_rows(session, Measurement, [row])
-    return True
 
 
 def newest_measurements(session: Session, query_set_id: str | None = None) -> dict[str, Measured]:

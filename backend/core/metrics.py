@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 BUCKETS = ("0", "1", "2-4", "5-9", "10-49", "50+")
 _LOWER_BOUNDS = (0, 1, 2, 5, 10, 50)
@@ -62,3 +66,14 @@ def mean(values: Iterable[float]) -> float | None:
     """Arithmetic mean; None of nothing."""
     collected = list(values)
     return sum(collected) / len(collected) if collected else None
+
+
+def by_task_and_bucket(items: Iterable[tuple[str, str | None, T]]) -> dict[tuple[str, str], list[T]]:
+    """Values of (task, bucket, value), each also under "" for all tasks and for all buckets; in reading order."""
+    cells: dict[tuple[str, str], list[T]] = defaultdict(list)
+    for task, bucket, value in items:
+        for of_task in (task, ""):
+            for of_bucket in {bucket or "", ""}:
+                cells[of_task, of_bucket].append(value)
+    order = ("", *BUCKETS)
+    return {cell: cells[cell] for cell in sorted(cells, key=lambda cell: (cell[0], order.index(cell[1])))}

@@ -160,12 +160,9 @@ def _encoded(
     encoder: GradientEncoder, examples: Sequence[Example], most: int
 ) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
     """(positions, row set -> rows) of a batch at a time, at most ``most`` examples."""
-    lengths = [len(example.ids) for example in examples]
-    for batch in equal_length_batches(lengths, max_tokens=MOST_TOKENS, max_rows=most):
-        ids_BT = torch.tensor([list(examples[row].ids) for row in batch])
-        first = torch.tensor([max(1, examples[row].first_target) for row in batch])
-        targets: Tensor = torch.arange(ids_BT.shape[1])[None] >= first[:, None]
-        yield batch, encoder.encode(ids_BT, targets).rows
+    given = Examples(examples, MOST_TOKENS)
+    for batch in equal_length_batches(given.lengths, max_tokens=MOST_TOKENS, max_rows=most):
+        yield batch, encoder.encode(*given.tensors(batch)).rows
 
 
 def _mean_correlation(left: np.ndarray, right: np.ndarray) -> float:

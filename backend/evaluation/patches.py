@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,8 +20,9 @@ import numpy as np
 from backend.core.artifacts import Home, artifact_id, is_finished, seal
 from backend.core.errors import InputError, UserError
 from backend.core.files import load_array, save_array, write_jsonl
-from backend.core.metrics import BUCKETS, TAIL_PATCH_DEPTHS, frequency_bucket, mean, tail_patch_means
+from backend.core.metrics import TAIL_PATCH_DEPTHS, by_task_and_bucket, frequency_bucket, mean, tail_patch_means
 from backend.core.records import Passage, Query, fact_queries
+from backend.core.sampling import in_drawn_order
 from backend.core.tokenizer import EncodedQuery
 from backend.evaluation.tail_patch import TailPatch
 from backend.models.loading import LoadedModel
@@ -112,7 +112,8 @@ def measure_runs(
         )
     sampled = config.queries is not None and config.queries < len(chosen)
     if sampled:
-        drawn = set(_drawn((subject.queries[row].id for row in chosen), f"{config.seed}/query")[: config.queries])
+        ids = (subject.queries[row].id for row in chosen)
+        drawn = set(in_drawn_order(ids, f"{config.seed}/query")[: config.queries])
         chosen = [row for row in chosen if subject.queries[row].id in drawn]
     inputs: dict[str, str | None] = {
         "model": subject.loaded.id,
@@ -168,18 +169,13 @@ def measure_runs(
     return folder.name
 
 
-def _drawn(names: Iterable[str], key: str) -> list[str]:
-    """Names in an order drawn by the key and each name alone: a smaller sample is the beginning of a larger one."""
-    return sorted(names, key=lambda name: hashlib.sha256(f"{key}/{name}".encode()).digest())
-
-
 def _lists(subject: PatchSubject, rows: Sequence[int], config: PatchConfig) -> list[_Lists]:
     position = {passage.id: index for index, passage in enumerate(subject.passages)}
     found = []
     for row in rows:
         query = subject.queries[row]
         draw = hashlib.sha256(f"{config.seed}/random/{query.id}".encode()).digest()
-        entailing = _drawn(query.entails or (), f"{config.seed}/entailing/{query.id}")[: config.k]
+        entailing = in_drawn_order(query.entails or (), f"{config.seed}/entailing/{query.id}")[: config.k]
         of_runs = [run.proponents[row, : config.k] for run in subject.runs]
         found.append(
             _Lists(
@@ -269,16 +265,13 @@ def _means(
     listed.append((None, BASELINES["entailing"], [found.entailing for found in lists]))
     rows = []
     for run_id, method, passages_of in listed:
-        cells: dict[tuple[str, str], list[dict[str, float | None]]] = defaultdict(list)
+        measured = []
         for found, passages in zip(lists, passages_of, strict=True):
             if passages:
                 query = subject.queries[found.query]
                 means = tail_patch_means([change[passage, found.query] for passage in passages], k)
-                for task in (query.task, ""):
-                    for bucket in {frequency_bucket(query.frequency) or "", ""}:
-                        cells[task, bucket].append(means)
-        for task, bucket in sorted(cells, key=lambda cell: (cell[0], ("", *BUCKETS).index(cell[1]))):
-            of_queries = cells[task, bucket]
+                measured.append((query.task, frequency_bucket(query.frequency), means))
+        for (task, bucket), of_queries in by_task_and_bucket(measured).items():
             row: dict[str, Any] = {
                 "run": run_id,
                 "method": method,

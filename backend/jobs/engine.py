@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -31,7 +32,7 @@ from backend.gradients.store import GradientStore
 from backend.jobs.records import RunRecord
 from backend.methods.projected import Projected
 from backend.methods.protocol import EvaluationQueries, MethodInputs, PreparedMethod, needed_embedding
-from backend.methods.registry import find_method
+from backend.methods.registry import method_of_run
 from backend.models.decoding import Generated, Limits, decode, sampler
 from backend.models.generation import GenerationConfig, completion_probabilities, limits_of
 from backend.models.loading import LoadedModel, load_model, resolve_device
@@ -131,13 +132,8 @@ class Engine:
         return self._scanned
 
     def _load_run(self, record: RunRecord) -> LoadedRun:
-        method = find_method(record.method)
-        inputs, config = record.manifest["inputs"], record.manifest["config"]
-        if any(config.get(name) != value for name, value in method.config().items()):
-            raise UserError(
-                f"Run {record.id} was made with other parameters than this version's {record.method}.",
-                "Rank again: `proponent rank`.",
-            )
+        method = method_of_run(record.id, record.method, record.manifest["config"])
+        inputs = record.manifest["inputs"]
         passages, ties = self._corpus(record.corpus_id)
         embeddings = self._embeddings(record, needed_embedding(method))
         if method.row_set is None:
@@ -153,7 +149,7 @@ class Engine:
         row_set = method.row_set
         scan_key = (inputs["store"], row_set)
         scan = _kept(self._scans, scan_key, 2 * MODELS, lambda: open_scan(store, row_set, self.device))
-        evaluation = self._evaluation(inputs["evaluation_store"])
+        evaluation = EvaluationQueries.open(self.home, inputs["evaluation_store"], partial(load_queries, self.home))
         prepared = method.prepare(MethodInputs(passages, store, evaluation, embeddings))
         indexes = self._indexes(record.id)
         scan.rows.prepare()
@@ -181,13 +177,6 @@ class Engine:
             raise UserError(f"Run {record.id} names no embeddings.", "Rank again: `proponent rank`.")
         embedder = open_embedder(embedding, lambda: self.model(record.model_id or ""), self.device)
         return Embeddings.open(self.home, embeddings_id, lambda: embedder)
-
-    def _evaluation(self, store_id: str | None) -> EvaluationQueries | None:
-        if store_id is None:
-            return None
-        store = GradientStore.open(self.home, store_id)
-        query_set_id = str(store.manifest.inputs["queries"])
-        return EvaluationQueries.of_facts(query_set_id, store, load_queries(self.home, query_set_id))
 
     def answer(self, run: LoadedRun, queries: Sequence[Query], on_stage: OnStage) -> list[Answer | UserError]:
         """The ranking of each question, or why there is none for it."""

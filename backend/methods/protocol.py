@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from backend.core.artifacts import Home
 from backend.core.errors import UserError
 from backend.core.records import Passage, Query
 from backend.embeddings import embedder
@@ -31,6 +32,17 @@ class EvaluationQueries:
         """The fact queries of a set, as the paper takes R_eval; ``queries`` are all of the set."""
         rows = [row for row, query in enumerate(queries) if query.task == "facts"]
         return cls(query_set_id, store, np.array(rows, np.intp))
+
+    @classmethod
+    def open(
+        cls, home: Home, store_id: str | None, read_queries: Callable[[str], Sequence[Query]]
+    ) -> EvaluationQueries | None:
+        """Those of a run whose manifest names this store of queries; None where it names none."""
+        if store_id is None:
+            return None
+        store = GradientStore.open(home, store_id)
+        query_set_id = str(store.manifest.inputs["queries"])
+        return cls.of_facts(query_set_id, store, read_queries(query_set_id))
 
 
 @dataclass(frozen=True)

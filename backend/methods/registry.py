@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
@@ -65,6 +66,16 @@ def find_method(slug: str) -> Method:
     near = get_close_matches(slug, _REGISTRY, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise UserError(f"There is no method {slug!r}.", f"{hint}Known: {', '.join(_REGISTRY)}.")
+
+
+def method_of_run(run_id: str, slug: str, config: Mapping[str, Any]) -> Method:
+    """The method that made a run with this config; raises UserError where this version's has other parameters."""
+    method = find_method(slug)
+    if any(config.get(name) != value for name, value in method.config().items()):
+        raise UserError(
+            f"Run {run_id} was made with other parameters than this version's {slug}.", "Rank again: `proponent rank`."
+        )
+    return method
 
 
 def _find(slug: str) -> Method | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy.orm import Session
+
 from backend.catalogue.database import read_session
 from backend.catalogue.runs import RunSummary, current_runs, runs_by_id
 from backend.core.artifacts import read_manifest
@@ -21,6 +23,15 @@ def evaluated_runs(work: Workspace, run_ids: Sequence[str] = ()) -> tuple[list[R
     Raises UserError where there are none, or the named ones are not of one query set and one model with weights.
     """
     return _chosen(work, run_ids) if run_ids else _current(work)
+
+
+def named_runs(session: Session, run_ids: Sequence[str]) -> list[RunSummary]:
+    """The runs of these ids, each once, in their order; raises UserError for one that is not there."""
+    found = runs_by_id(session, run_ids)
+    unknown = [run_id for run_id in run_ids if run_id not in found]
+    if unknown:
+        raise UserError(f"There is no run {unknown[0]!r}.", "`proponent status` lists the runs.")
+    return [found[run_id] for run_id in dict.fromkeys(run_ids)]
 
 
 def store_behind(work: Workspace, runs: Sequence[RunSummary]) -> str:
@@ -54,11 +65,7 @@ def _current(work: Workspace) -> tuple[list[RunSummary], str]:
 def _chosen(work: Workspace, run_ids: Sequence[str]) -> tuple[list[RunSummary], str]:
     """The named runs, and the model that they, or else other runs over the same queries, are of."""
     with read_session(work.engine) as session:
-        found = runs_by_id(session, run_ids)
-        unknown = [run_id for run_id in run_ids if run_id not in found]
-        if unknown:
-            raise UserError(f"There is no run {unknown[0]!r}.", "`proponent status` lists the runs.")
-        runs = [found[run_id] for run_id in dict.fromkeys(run_ids)]
+        runs = named_runs(session, run_ids)
         beside = current_runs(session, runs[0].query_set_id)
     for name, values in (
         ("query sets", {run.query_set_id for run in runs}),

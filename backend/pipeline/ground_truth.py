@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from backend.core.artifacts import read_manifest
 from backend.core.errors import InputError, UserError
 from backend.core.files import load_array
-from backend.core.metrics import BUCKETS, frequency_bucket
+from backend.core.metrics import by_task_and_bucket, frequency_bucket
 from backend.core.records import Query
 from backend.corpora.artifact import build_corpus, build_query_set
 from backend.evaluation.lds import ceiling, lds, mean_with_interval, random_halves
@@ -183,11 +182,12 @@ def _stage(
     inputs = {"corpus": runs[0].corpus_id, "queries": runs[0].query_set_id, "model": None}
     name = f"evaluate/{what}"
     work.reporter.plan([(name, title)])
-    with work.reporter.stage(name, "trainings") as report, open_experiments(work) as lab:
+    with work.reporter.stage(name, "trainings") as report:
 
         def facts() -> dict[str, Any]:
-            made = _small_model(work, lab, inputs, chosen, small, report)
-            return {**made.facts, **measure(made, report)}
+            with open_experiments(work) as lab:
+                made = _small_model(work, lab, inputs, chosen, small, report)
+                return {**made.facts, **measure(made, report)}
 
         return measured(work, what, inputs, {**settings, **asdict(small), "methods": chosen}, facts, command)
 
@@ -253,13 +253,11 @@ def _scores(run: Path) -> np.ndarray:
 
 def _cells(queries: Sequence[Query], values: np.ndarray, seed: int) -> list[dict[str, Any]]:
     """Means by task and bucket ("": all) with their intervals."""
-    cells: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for query, value in zip(queries, values.tolist(), strict=True):
-        for task in (query.task, ""):
-            for bucket in (frequency_bucket(query.frequency) or "", ""):
-                cells[task, bucket].append(value)
-    order = ("", *BUCKETS)
+    cells = by_task_and_bucket(
+        (query.task, frequency_bucket(query.frequency), value)
+        for query, value in zip(queries, values.tolist(), strict=True)
+    )
     return [
-        {"task": task, "bucket": bucket, **asdict(mean_with_interval(np.array(cells[task, bucket]), seed))}
-        for task, bucket in sorted(cells, key=lambda cell: (cell[0], order.index(cell[1])))
+        {"task": task, "bucket": bucket, **asdict(mean_with_interval(np.array(found), seed))}
+        for (task, bucket), found in cells.items()
     ]

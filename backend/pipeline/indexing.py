@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from backend.catalogue.database import read_session
-from backend.catalogue.runs import RunSummary, current_runs, runs_by_id
+from backend.catalogue.runs import RunSummary, current_runs
 from backend.core.artifacts import artifact_id, is_finished, read_manifest, seal
 from backend.core.errors import UserError
 from backend.core.files import load_array
@@ -27,7 +27,8 @@ from backend.core.records import Query
 from backend.gradients.store import GradientStore
 from backend.methods.projected import Geometry, Projected
 from backend.methods.protocol import EvaluationQueries, MethodInputs
-from backend.methods.registry import find_method
+from backend.methods.registry import method_of_run
+from backend.pipeline.evaluated_runs import named_runs
 from backend.pipeline.workspace import Workspace
 from backend.search.index import IndexConfig, SearchIndex, estimate_size, set_threads, write_index
 from backend.search.int8_scan import Int8Scan, approximate_scores, open_scan
@@ -86,11 +87,7 @@ def _runs(work: Workspace, run_ids: Sequence[str]) -> list[RunSummary]:
             if not found:
                 raise UserError(f"There is no run of {METHOD} in {work.home.root} yet.", "Run `proponent rank` first.")
             return found
-        by_id = runs_by_id(session, run_ids)
-    unknown = [run_id for run_id in run_ids if run_id not in by_id]
-    if unknown:
-        raise UserError(f"There is no run {unknown[0]!r}.", "`proponent status` lists the runs.")
-    chosen = [by_id[run_id] for run_id in dict.fromkeys(run_ids)]
+        chosen = named_runs(session, run_ids)
     for run in chosen:
         if not _inputs(work, run).get("store"):
             raise UserError(
@@ -153,21 +150,11 @@ def _index_run(work: Workspace, run: RunSummary, config: IndexConfig, report: Ca
 
 def _subject(work: Workspace, run: RunSummary, inputs: dict[str, str | None], store: GradientStore) -> _Subject:
     """Prepare the run's method again; raises UserError where this version would make another run of it."""
-    method = find_method(run.method)
-    config = read_manifest(work.folder("run", run.id)).config
-    if method.row_set is None or any(config.get(name) != value for name, value in method.config().items()):
-        raise UserError(
-            f"Run {run.id} was made with other parameters than this version's {run.method}.",
-            "Rank again: `proponent rank`.",
-        )
-    evaluation = None
-    if inputs["evaluation_store"] is not None:
-        evaluation_store = GradientStore.open(work.home, inputs["evaluation_store"])
-        base_id = str(evaluation_store.manifest.inputs["queries"])
-        evaluation = EvaluationQueries.of_facts(base_id, evaluation_store, work.queries(base_id))
+    method = method_of_run(run.id, run.method, read_manifest(work.folder("run", run.id)).config)
     passages = work.passages(run.corpus_id)
+    evaluation = EvaluationQueries.open(work.home, inputs["evaluation_store"], work.queries)
     prepared = method.prepare(MethodInputs(passages, store, evaluation))
-    if not isinstance(prepared, Projected):
+    if method.row_set is None or not isinstance(prepared, Projected):
         raise UserError(f"The scores of {run.method} are no inner products.", "Name a run of another method.")
     return _Subject(
         run=run,

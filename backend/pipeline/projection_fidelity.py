@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from backend.core.artifacts import read_manifest
 from backend.core.records import fact_queries
+from backend.core.sampling import in_drawn_order
 from backend.core.tokenizer import TextTokenizer
 from backend.evaluation.fidelity import RANKS, FidelitySubject, measure_fidelity
 from backend.gradients.examples import Example
@@ -77,5 +77,5 @@ def _measure(
 
 def _drawn(names: Sequence[str], count: int, seed: int) -> list[int]:
     """Positions of a sample, in order, drawn by seed and name alone."""
-    order = sorted(range(len(names)), key=lambda at: hashlib.sha256(f"{seed}/fidelity/{names[at]}".encode()).digest())
-    return sorted(order[:count])
+    chosen = set(in_drawn_order(names, f"{seed}/fidelity")[:count])
+    return [at for at, name in enumerate(names) if name in chosen]

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.core.metrics import BUCKETS, RetrievalMetrics, frequency_bucket, mean, retrieval_metrics
+from backend.core.metrics import (
+    BUCKETS,
+    RetrievalMetrics,
+    by_task_and_bucket,
+    frequency_bucket,
+    mean,
+    retrieval_metrics,
+)
 
 
 def test_metrics_by_hand():
@@ -43,3 +50,17 @@ def test_buckets():
 def test_mean_of_nothing_is_none():
     assert mean([]) is None
     assert mean([1.0, 2.0]) == 1.5
+
+
+def test_a_value_is_in_the_cells_of_its_task_of_its_bucket_and_of_all_once_each():
+    cells = by_task_and_bucket([("facts", "10-49", 1), ("facts", "2-4", 2), ("arithmetic", None, 3)])
+    assert cells == {
+        ("", ""): [1, 2, 3],
+        ("", "2-4"): [2],
+        ("", "10-49"): [1],
+        ("arithmetic", ""): [3],
+        ("facts", ""): [1, 2],
+        ("facts", "2-4"): [2],
+        ("facts", "10-49"): [1],
+    }
+    assert list(cells)[:3] == [("", ""), ("", "2-4"), ("", "10-49")]
