@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Engine, bindparam, select, update
 from sqlalchemy.orm import Session
 
+from backend.catalogue.annotated import count_annotations, withhold_private_sources
 from backend.catalogue.artifact_reader import ArtifactReader, optional_text, text_of
 from backend.catalogue.database import write_session
 from backend.catalogue.indexes import load_index
@@ -62,6 +63,7 @@ def load_corpus(session: Session, folder: Path) -> bool:
         session.execute(update(Corpus).where(Corpus.id == artifact.id).values(passage_count=count))
     elif expected != count:
         raise artifact.corrupt("passages.jsonl", f"it has {count} passages, its manifest says {expected}")
+    withhold_private_sources(session, artifact.id)
     return True
 
 
@@ -111,6 +113,7 @@ def load_query_set(session: Session, folder: Path) -> bool:
     for batch in _batches(_prompt_rows(artifact, slug_for, entails)):
         insert_rows(session, Prompt, batch)
 
+    count_annotations(session, Prompt.query_set_id == artifact.id)
     prompt_pks = list(session.scalars(select(Prompt.pk).filter_by(query_set_id=artifact.id).order_by(Prompt.position)))
     statement = select(Passage.passage_id, Passage.pk).filter_by(corpus_id=corpus_id)
     passage_pks = {passage_id: pk for passage_id, pk in session.execute(statement)}

@@ -13,16 +13,32 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from backend.catalogue.account_models import ApiToken, AuditEvent, User, UserSession
+from backend.catalogue.annotation_models import (
+    Annotation,
+    AnnotationChange,
+    Flag,
+    Pool,
+    PoolItem,
+    PoolSkip,
+    PrivateSource,
+)
 from backend.catalogue.base import Base, ContentVersion, UtcDateTime
 from backend.catalogue.job_models import Ask, AskedJob, Job, Worker
+from backend.core.records import query_hash
 
 __all__ = [
+    "Annotation",
+    "AnnotationChange",
+    "ApiToken",
     "Ask",
     "AskedJob",
+    "AuditEvent",
     "Base",
     "ContentVersion",
     "Corpus",
     "Entailment",
+    "Flag",
     "Job",
     "Measurement",
     "Metric",
@@ -31,12 +47,18 @@ __all__ = [
     "OutputSet",
     "Passage",
     "PatchSet",
+    "Pool",
+    "PoolItem",
+    "PoolSkip",
+    "PrivateSource",
     "Prompt",
     "QuerySet",
     "RankedPassage",
     "Ranking",
     "Run",
     "Stage",
+    "User",
+    "UserSession",
     "UtcDateTime",
     "Worker",
 ]
@@ -65,6 +87,7 @@ class Passage(Base):
         UniqueConstraint("corpus_id", "passage_id"),
         Index("ix_passages_group", "corpus_id", "near_duplicates"),
         Index("ix_passages_source", "corpus_id", "source", "position"),
+        Index("ix_passages_content", "content_hash"),
     )
 
     pk: Mapped[int] = mapped_column(primary_key=True)
@@ -81,6 +104,8 @@ class Passage(Base):
     content_hash: Mapped[str]
     near_duplicates: Mapped[str | None]
     """Id of the first passage of its near-duplicate group."""
+    withheld: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Its source is private: readers see where it comes from, and not its text."""
 
 
 class Model(Artifact, Base):
@@ -105,6 +130,11 @@ class QuerySet(Artifact, Base):
     """The set whose runs answer these: readers' own questions, which no artifact holds; None for all other sets."""
 
 
+def _query_hash(context: Any) -> str:
+    row = context.get_current_parameters()
+    return query_hash(row["prompt"], row["completion"])
+
+
 class Prompt(Base):
     __tablename__ = "prompts"
     __table_args__ = (
@@ -112,6 +142,7 @@ class Prompt(Base):
         UniqueConstraint("query_set_id", "position"),
         Index("ix_prompts_task", "task", "pk"),
         Index("ix_prompts_bucket", "bucket", "pk"),
+        Index("ix_prompts_texts", "query_hash"),
         Index("ix_prompts_asked", "pk", sqlite_where=text("asked"), postgresql_where=text("asked")),
     )
     # backend/catalogue/search.py adds the full-text index.
@@ -126,6 +157,8 @@ class Prompt(Base):
     """A task's slug; empty for a question that was asked without one."""
     prompt: Mapped[str]
     completion: Mapped[str]
+    query_hash: Mapped[str] = mapped_column(default=_query_hash, server_default=text("''"))
+    """``backend.core.records.query_hash`` of the two: what annotations know it by."""
     relation: Mapped[str | None]
     subject: Mapped[str | None]
     object: Mapped[str | None]

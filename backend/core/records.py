@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -67,6 +68,11 @@ class Query:
     def frequency(self) -> int | None:
         """Number of passages that state the fact."""
         return None if self.entails is None else len(self.entails)
+
+
+def query_hash(prompt: str, completion: str) -> str:
+    """SHA-256 (hex) of a query's two texts: the same in every query set that asks the same."""
+    return hashlib.sha256(json.dumps([prompt, completion], ensure_ascii=False).encode()).hexdigest()
 
 
 def fact_queries(queries: Sequence[Query]) -> list[int]:
