@@ -10,6 +10,7 @@ from fastapi.routing import iter_route_contexts
 from jinja2_fragments.fastapi import Jinja2Blocks
 from starlette.types import ASGIApp
 
+from app.accounts.routes import router as accounts
 from app.api.pages import router as api_docs
 from app.api.routes import router as api
 from app.ask.routes import router as ask
@@ -20,6 +21,7 @@ from app.http.database import Catalogue
 from app.http.errors import add_error_handlers
 from app.http.etags import EntityTags
 from app.http.headers import HeadAsGet, SecurityHeaders
+from app.http.identity import Gate
 from app.http.limits import BodyLimit, PerMinute, ReadLimit
 from app.http.logs import RequestLog, RouteNames
 from app.http.metrics import Metrics
@@ -49,11 +51,13 @@ class Application(FastAPI):
         """The stack, wrapped; from outside to inside:
 
         log and metrics (they hold every answer, whoever gives it), security headers, HEAD, then what refuses a
-        request (too many of them, too long a body, another site), entity tags, kept pages, the name of the route.
+        request (too many of them, too long a body, another site), who it comes from, entity tags, kept pages, the
+        name of the route.
         """
         catalogue: Catalogue = self.state.catalogue
         app: ASGIApp = RouteNames(super().build_middleware_stack())
         app = EntityTags(PageCache(app, catalogue.content_generation))
+        app = Gate(app, catalogue, self.state.settings)
         app = CrossSiteGuard(BodyLimit(app, LARGEST_BODY))
         if self.state.settings.reads_per_minute:
             app = ReadLimit(app, self.state.settings.reads_per_minute)
@@ -83,9 +87,10 @@ def create_app(settings: Settings | None = None) -> Application:
     app.state.catalogue = catalogue
     app.state.metrics = Metrics(catalogue)
     app.state.asking_limit = PerMinute(settings.questions_per_minute)
+    app.state.sign_in_limit = PerMinute(settings.sign_ins_per_minute)
     app.state.templates = Jinja2Blocks(env=make_environment())
     add_error_handlers(app)
-    for router in (home, prompts, passages, ask, runs, methods, preferences, api, api_docs, metrics):
+    for router in (home, prompts, passages, ask, runs, methods, preferences, accounts, api, api_docs, metrics):
         app.include_router(router)
     if settings.development:
         app.include_router(dev)

@@ -42,6 +42,15 @@ class Settings(BaseSettings):
     asking: Literal["anyone", "nobody"] = "anyone"
     """Who may ask questions that a worker scores: anyone or nobody."""
 
+    site: Literal["open", "closed"] = "open"
+    """Who may read: open lets anyone, closed only those who have signed in."""
+
+    session_days: int = Field(default=14, ge=1, le=366)
+    """Days after which a browser has to sign in again."""
+
+    sign_ins_per_minute: int = Field(default=10, ge=1)
+    """Attempts to sign in that one address may make a minute, and that may be made for one name."""
+
     search: Literal["exact", "index"] = "exact"
     """How a worker answers: exact scans every passage, index asks a run's FAISS index where it has one."""
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
 from app.ask.asking import Question, require_asking, submit
-from app.ask.forms import MODEL, Form, Typed, check, typed_question
+from app.ask.forms import MODEL, Typed, check, typed_question
 from app.ask.job_routes import router as jobs
 from app.ask.parameters import AskParameters
 from app.ask.patch_routes import router as patches
@@ -20,6 +20,7 @@ from app.http.clients import address_turn
 from app.http.database import ReadSession
 from app.http.errors import FieldError, Problem
 from app.http.formats import wants_json
+from app.http.forms import Form
 from app.http.limits import asking_limit
 from app.http.logs import log_ask
 from app.http.parameters import parameters_of

@@ -86,3 +86,9 @@ def web_link(url: str | None) -> str | None:
         return None
     stripped = url.strip()
     return stripped if stripped.lower().startswith(("http://", "https://")) else None
+
+
+def local_path(back: str) -> str:
+    """The address if it is a path of this server; the home page otherwise."""
+    plain = back.startswith("/") and not back.startswith(("//", "/\\")) and back.isprintable()
+    return back if plain and "\\" not in back else "/"

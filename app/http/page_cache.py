@@ -1,7 +1,7 @@
 """Rendered pages of prompts, permalinks, passages and methods, kept compressed until the catalogue changes.
 
-These pages are the same for every reader and change only with the catalogue's content version, which each request
-asks for first (some microseconds on SQLite). Compressed, five thousand of them take about 50 MB.
+These pages are the same for every reader who has not signed in, and change only with the catalogue's content version,
+which each request asks for first (some microseconds on SQLite). Compressed, five thousand of them take about 50 MB.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.http.formats import wants_json, wants_part
 from app.http.logs import visit_of
 from app.http.rendering import theme_of
+from app.http.viewers import viewer_of
 
 MOST_BYTES = 64_000_000
 CACHED = ("/prompts/", "/r/", "/passages/", "/methods")
@@ -116,7 +117,7 @@ def _key(scope: Scope) -> Key | None:
         return None
     request = Request(scope)
     path, query, host = scope["path"], scope["query_string"], request.headers.get("host", "")
-    if ASKED in path:
+    if ASKED in path or viewer_of(scope).signed_in:
         return None
     if len(path) + len(query) + len(host) > LONGEST_KEY or "authorization" in request.headers or wants_json(request):
         return None

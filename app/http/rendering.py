@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from app.http import words
 from app.http.formats import address, method_address, passage_address, prompt_address, wants_part, web_link
+from app.http.viewers import viewer_of
 from app.methods_text import method_text
 from app.tasks_text import task_text
 
@@ -115,6 +116,7 @@ def render(
         "here": request.url.path + (f"?{query}" if query else ""),
         "section": request.url.path.split("/")[1],
         "origin": origin_of(request),
+        "viewer": viewer_of(request.scope),
     }
     return templates.TemplateResponse(
         request,

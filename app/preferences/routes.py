@@ -7,6 +7,7 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from app.http.formats import local_path
 from app.http.rendering import theme_cookie
 
 router = APIRouter()
@@ -22,9 +23,3 @@ def choose_theme(request: Request, to: Literal["auto", "light", "dark"], back: s
     else:
         response.set_cookie(theme_cookie(request), to, YEAR, secure=secure, httponly=True, samesite="lax")
     return response
-
-
-def local_path(back: str) -> str:
-    """The address if it is a path of this server; the home page otherwise."""
-    plain = back.startswith("/") and not back.startswith(("//", "/\\")) and back.isprintable()
-    return back if plain and "\\" not in back else "/"

@@ -24,6 +24,7 @@ from backend.cli.options import (
     settings_for,
     workspace,
 )
+from backend.cli.users import users_app
 from backend.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ app = typer.Typer(
 corpus_app = typer.Typer(help="Bring in passages and queries.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(users_app, name="users")
 
 CorpusOption = Annotated[str | None, typer.Option("--corpus", help="Corpus id; the newest by default.")]
 QueriesOption = Annotated[

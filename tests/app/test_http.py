@@ -12,10 +12,10 @@ import pytest
 from fastapi import Query
 from starlette.testclient import TestClient
 
+from app.http.formats import local_path
 from app.http.headers import HEADERS, policy_for
 from app.http.rendering import STATIC, asset
 from app.main import create_app
-from app.preferences.routes import local_path
 from tests.app.addresses import HTML, JSON
 from tests.app.example_catalogue import settings_for
 

@@ -1,0 +1,144 @@
+"""Who a request comes from, found once for each request, and what they may do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.http.csrf import SAFE_METHODS
+from app.http.database import Catalogue
+from app.http.errors import Problem, problem_response
+from app.http.formats import address, wants_json
+from app.http.logs import visit_of
+from app.http.viewers import ANYBODY, KEY, Viewer, session_cookie, viewer_of
+from backend.accounts.access import Access, access_by_session, access_by_token, note_use
+from backend.accounts.audit import Actor
+from backend.accounts.roles import Role
+from backend.catalogue.database import CatalogueError
+from backend.settings import Settings
+
+SIGN_IN = "/sign-in"
+ALWAYS_OPEN = (SIGN_IN, "/static/", "/healthz", "/theme")
+"""Paths that a closed site answers to anybody."""
+
+
+def actor_of(request: Request) -> Actor:
+    """The request's viewer as the trail names them."""
+    viewer = viewer_of(request.scope)
+    return Actor(viewer.name, viewer.user_id, visit_of(request.scope).id)
+
+
+def sign_in_needed(request: Request) -> Problem:
+    """Where a page is only for those who have signed in: leads there and back; a program or a form gets a 401."""
+    query = request.url.query
+    here = request.url.path + (f"?{query}" if query else "")
+    safe = request.method in SAFE_METHODS
+    to = address(SIGN_IN, {"next": here if safe else None})
+    headers = {"Cache-Control": "no-store"}
+    if safe and not wants_json(request):
+        return Problem(
+            303, "Sign in", "This page is for those who have signed in.", headers={"Location": to, **headers}
+        )
+    detail = "Sign in, or send an API token as `Authorization: Bearer ...`. Nothing was changed."
+    headers["WWW-Authenticate"] = 'Bearer realm="Proponent"'
+    return Problem(401, "Sign in", detail, link=(to, "Sign in"), headers=headers)
+
+
+def require(role: Role) -> Callable[[Request], Viewer]:
+    """A dependency: the viewer, who may at least what ``role`` may; raises a Problem."""
+
+    def check(request: Request) -> Viewer:
+        viewer = viewer_of(request.scope)
+        if viewer.may(role):
+            return viewer
+        if not viewer.signed_in:
+            raise sign_in_needed(request)
+        detail = f"This is for {role.value}s; you are signed in as {viewer.name}, and your role here is {viewer.role}."
+        raise Problem(403, "Not yours to do", detail, link=("/account", "Your account"))
+
+    return check
+
+
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """What a request shows of itself: a token or a session's secret."""
+
+    token: str | None
+    secret: str | None
+
+    @property
+    def any(self) -> bool:
+        return self.token is not None or self.secret is not None
+
+
+def _proof(request: Request) -> _Proof:
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":  # a token alone counts, whatever cookie comes with it
+        return _Proof(token.strip(), None)
+    return _Proof(None, request.cookies.get(session_cookie(request)) or None)
+
+
+class Gate:
+    """ASGI wrapper that finds out who a request comes from, and keeps a closed site closed."""
+
+    def __init__(self, app: ASGIApp, catalogue: Catalogue, settings: Settings) -> None:
+        self.app = app
+        self._catalogue, self._closed = catalogue, settings.site == "closed"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith("/static/"):
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope)
+        proof = _proof(request)
+        try:
+            access = await run_in_threadpool(self._find, proof) if proof.any else None
+        except CatalogueError:
+            problem = Problem(503, "Busy", "It cannot be seen now who you are. Try again in a moment.")
+            await problem_response(request, problem)(scope, receive, send)
+            return
+        scope[KEY] = ANYBODY if access is None else Viewer(access)
+        refusal = self._refusal(request, proof, access)
+        if refusal is not None:
+            await problem_response(request, refusal)(scope, receive, send)
+            return
+
+        async def send_private(message: Message) -> None:
+            if message["type"] == "http.response.start" and (access is not None or self._closed):
+                headers = MutableHeaders(scope=message)
+                if "no-store" not in headers.get("cache-control", ""):
+                    headers["Cache-Control"] = "private, no-cache"
+            await send(message)
+
+        await self.app(scope, receive, send_private)
+
+    def _refusal(self, request: Request, proof: _Proof, access: Access | None) -> Problem | None:
+        if proof.token is not None and access is None:
+            headers = {"WWW-Authenticate": 'Bearer error="invalid_token"', "Cache-Control": "no-store"}
+            return Problem(401, "No such token", "This token is unknown, has run out or was revoked.", headers=headers)
+        path = request.url.path
+        open_path = any(path == one or (one.endswith("/") and path.startswith(one)) for one in ALWAYS_OPEN)
+        if self._closed and access is None and not open_path:
+            return sign_in_needed(request)
+        return None
+
+    def _find(self, proof: _Proof) -> Access | None:
+        if not self._catalogue.found:
+            return None
+        with self._catalogue.read() as session:
+            if proof.token is not None:
+                access = access_by_token(session, proof.token)
+            else:
+                access = access_by_session(session, proof.secret or "")
+        if access is not None and not access.noted:
+            try:
+                with self._catalogue.write(shown=False) as session:
+                    note_use(session, access)
+            except CatalogueError:  # another process writes; the next request notes it
+                return access
+        return access

@@ -1,0 +1,1 @@
+"""Who may do what: users, roles, passwords, sessions, tokens, and the trail of what was written."""
