@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from app.api.pages import router as api_docs
 from app.api.routes import router as api
 from app.ask.routes import router as ask
+from app.comparisons.routes import router as comparisons
 from app.dev.routes import router as dev
 from app.home.routes import router as home
 from app.http.csrf import CrossSiteGuard
@@ -85,7 +86,7 @@ def create_app(settings: Settings | None = None) -> Application:
     app.state.asking_limit = PerMinute(settings.questions_per_minute)
     app.state.templates = Jinja2Blocks(env=make_environment())
     add_error_handlers(app)
-    for router in (home, prompts, passages, ask, runs, methods, preferences, api, api_docs, metrics):
+    for router in (home, prompts, passages, ask, runs, comparisons, methods, preferences, api, api_docs, metrics):
         app.include_router(router)
     if settings.development:
         app.include_router(dev)
