@@ -181,16 +181,12 @@ def _comparison(row: Row[Any]) -> Comparison:
 
 def sources_left_out(session: Session, found: Comparison) -> list[tuple[str, int, int]]:
     """(source, passages left out, passages of the corpus) of each source that lost some, the most first."""
-    left_out = _is_left_out(session, found)
-    lost = func.sum(case((left_out, 1), else_=0))
-    statement = (
-        select(Passage.source, lost, func.count())
-        .where(Passage.corpus_id == found.corpus_id)
-        .group_by(Passage.source)
-        .having(lost > 0)
-        .order_by(lost.desc(), Passage.source)
-    )
-    return [(source, int(count), int(of)) for source, count, of in session.execute(statement)]
+    counted = select(Passage.source, func.count()).where(Passage.corpus_id == found.corpus_id).group_by(Passage.source)
+    lost = {source: count for source, count in session.execute(counted.where(_is_left_out(session, found)))}
+    whole = {source: count for source, count in session.execute(counted.where(Passage.source.in_(lost)))}
+    return [
+        (source, lost[source], whole[source]) for source in sorted(lost, key=lambda source: (-lost[source], source))
+    ]
 
 
 def cells(session: Session, found: Comparison) -> dict[tuple[str, str], Cell]:

@@ -98,7 +98,7 @@ def test_the_page_says_what_was_left_out_and_what_became_of_it(client: TestClien
     assert text.count('class="before"') == text.count('class="after"') > 2
     assert "✗ wrong" in words
     assert f'href="/prompts/{FORGOTTEN}"' in text
-    assert "Newly wrong" in words
+    assert "Newly right / wrong" in words
 
 
 def test_the_list_of_ids_can_be_given_to_the_command(client: TestClient, tmp_path) -> None:  # type: ignore[no-untyped-def]
