@@ -249,3 +249,55 @@ def _apart(found: Sequence[Line], top: float, bottom: float) -> list[Line]:
         moved[index] = min(moved[index], ceiling)
         ceiling = moved[index] - LABEL_GAP
     return [replace(line, label_y=round(y, 1)) for line, y in zip(ordered, moved, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class BarPair:
+    """Two bars side by side over one label: x and top of each, in the height of the chart."""
+
+    label: str
+    label_x: float
+    before_x: float
+    before_y: float
+    after_x: float
+    after_y: float
+
+
+@dataclass(frozen=True, slots=True)
+class PairedBars:
+    """Shares before and after, a pair of bars a label."""
+
+    width: float
+    height: float
+    bar: float
+    """Width of a bar."""
+    pairs: list[BarPair]
+    y_ticks: list[Tick]
+    left: float
+    bottom: float
+
+
+def paired_bars(rows: Sequence[tuple[str, float, float]], width: float = 640, height: float = 220) -> PairedBars:
+    """Bars for (label, share before, share after); the axis is from 0 to 100 %, so that charts can be compared."""
+    left, right, top, bottom = 52.0, 8.0, 12.0, 28.0
+    step = (width - left - right) / max(len(rows), 1)
+    bar = min(34.0, step * 0.32)
+
+    def to_y(share: float) -> float:
+        return round(top + (height - top - bottom) * (1 - share), 1)
+
+    pairs = []
+    for index, (label, before, after) in enumerate(rows):
+        middle = left + step * (index + 0.5)
+        pairs.append(
+            BarPair(
+                label=label,
+                label_x=round(middle, 1),
+                before_x=round(middle - bar - 2, 1),
+                before_y=to_y(before),
+                after_x=round(middle + 2, 1),
+                after_y=to_y(after),
+            )
+        )
+    ticks = [Tick(to_y(share), f"{share:.0%}") for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    return PairedBars(width, height, round(bar, 1), pairs, ticks, left, height - bottom)

@@ -14,6 +14,7 @@ from app.accounts.routes import router as accounts
 from app.api.pages import router as api_docs
 from app.api.routes import router as api
 from app.ask.routes import router as ask
+from app.comparisons.routes import router as comparisons
 from app.dev.routes import router as dev
 from app.home.routes import router as home
 from app.http.csrf import CrossSiteGuard
@@ -90,7 +91,8 @@ def create_app(settings: Settings | None = None) -> Application:
     app.state.sign_in_limit = PerMinute(settings.sign_ins_per_minute)
     app.state.templates = Jinja2Blocks(env=make_environment())
     add_error_handlers(app)
-    for router in (home, prompts, passages, ask, runs, methods, preferences, accounts, api, api_docs, metrics):
+    pages = (home, prompts, passages, ask, runs, comparisons, methods, preferences, accounts)
+    for router in (*pages, api, api_docs, metrics):
         app.include_router(router)
     if settings.development:
         app.include_router(dev)

@@ -1,4 +1,4 @@
-"""Rendered pages of prompts, permalinks, passages and methods, kept compressed until the catalogue changes.
+"""Pages of prompts, permalinks, passages, methods and comparisons, kept compressed until the catalogue changes.
 
 These pages are the same for every reader who has not signed in, and change only with the catalogue's content version,
 which each request asks for first (some microseconds on SQLite). Compressed, five thousand of them take about 50 MB.
@@ -22,7 +22,7 @@ from app.http.rendering import theme_of
 from app.http.viewers import viewer_of
 
 MOST_BYTES = 64_000_000
-CACHED = ("/prompts/", "/r/", "/passages/", "/methods")
+CACHED = ("/prompts/", "/r/", "/passages/", "/methods", "/comparisons/")
 ASKED = "/q-"
 """In addresses of readers' own questions: workers change them without a new content version."""
 

@@ -80,7 +80,8 @@ def load_pinned(session: Session, slug: str, run_ids: Sequence[str]) -> Rankings
     if missing := [run_id for run_id in run_ids if run_id not in runs]:
         raise MissingRun(f"There is no run {', '.join(missing)} here.")
     pinned = [runs[run_id] for run_id in run_ids]
-    loaded = _load(session, prompt, corpus_id, pinned, [run.model_id for run in pinned])
+    models = [*(run.model_id for run in pinned), prompt.output_model_id]
+    loaded = _load(session, prompt, corpus_id, pinned, models)
     if len(loaded.runs) < len(run_ids):
         raise MissingRun("Not every run of this address ranks passages for this prompt.")
     return loaded

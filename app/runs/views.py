@@ -17,9 +17,13 @@ from app.methods_text import MethodText, method_text
 from app.runs.metrics import MetricTable, metric_table, metrics_json
 from app.runs.parameters import RunListParameters
 from backend.catalogue import runs as catalogue
+from backend.catalogue.comparisons import comparisons_with
 from backend.catalogue.indexes import RunIndex, index_of_run
 from backend.catalogue.runs import MetricRow, RunDetails, RunSummary
 from backend.catalogue.stages import list_stages
+
+COMPARISONS = 10
+"""So many comparisons with a run's model are named."""
 
 CURVE_ROWS = 60
 """Rows of the learning curve's table; the JSON twin of the run holds every step."""
@@ -103,6 +107,8 @@ class RunPage:
     learning: Learning | None
     index: RunIndex | None
     """Its newest index, and what searching through it is worth."""
+    comparisons: list[str]
+    """Models that its model is compared with: those trained without some passages; itself where it is one."""
 
 
 def run_list(session: Session, asked: RunListParameters) -> RunList:
@@ -222,7 +228,14 @@ def run_page(session: Session, run_id: str) -> RunPage | None:
         ],
         learning=_learning(details.training),
         index=index_of_run(session, run_id),
+        comparisons=_comparisons(session, summary),
     )
+
+
+def _comparisons(session: Session, run: RunSummary) -> list[str]:
+    if run.model_id is None or run.of_part:
+        return [] if run.model_id is None else [run.model_id]
+    return comparisons_with(session, run.model_id)[:COMPARISONS]
 
 
 def run_json(session: Session, run_id: str) -> dict[str, Any] | None:

@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from backend.catalogue.left_out import base_of_model
 from backend.catalogue.loading_runs import RETRIEVAL_METRICS
-from backend.catalogue.models import Measurement, Metric, Passage, Prompt, Run
+from backend.catalogue.models import Measurement, Metric, Model, Passage, Prompt, Run
 from backend.catalogue.stages import list_stages
 from backend.core.artifacts import Home
 from backend.core.metrics import BUCKETS
@@ -27,9 +28,17 @@ DEMO = "demo"
 
 
 def newest_runs(session: Session, methods: Collection[str] = (), query_set_id: str | None = None) -> list[str]:
-    """Ids of the newest run of each (method, query set), of these methods or of all, of one query set or of all."""
+    """Ids of the newest run of each (method, query set), of these methods or of all, of one query set or of all.
+
+    Those of models that were trained without some passages are passed over.
+    """
     newest: dict[tuple[str, str], str] = {}
-    statement = select(Run.method, Run.query_set_id, Run.id).order_by(Run.created_at, Run.id)
+    statement = (
+        select(Run.method, Run.query_set_id, Run.id)
+        .outerjoin(Model, Model.id == Run.model_id)
+        .where(base_of_model().is_(None))
+        .order_by(Run.created_at, Run.id)
+    )
     if query_set_id is not None:
         statement = statement.where(Run.query_set_id == query_set_id)
     for method, query_set_id, run_id in session.execute(statement):

@@ -20,6 +20,7 @@ from backend.catalogue.annotated import count_annotations, withhold_private_sour
 from backend.catalogue.artifact_reader import ArtifactReader, optional_text, text_of
 from backend.catalogue.database import write_session
 from backend.catalogue.indexes import load_index
+from backend.catalogue.left_out import LEFT_OUT
 from backend.catalogue.loading_runs import load_run
 from backend.catalogue.loading_steps import insert_rows, is_loaded, require_loaded
 from backend.catalogue.measurements import load_measurement
@@ -38,6 +39,7 @@ from backend.catalogue.prompt_summaries import summarize_prompts
 from backend.catalogue.search import search_text_of
 from backend.core.artifacts import Home, read_manifest
 from backend.core.errors import CorruptArtifact, MissingArtifact
+from backend.core.left_out import LIST, is_of_part
 from backend.core.metrics import frequency_bucket
 from backend.core.text import slugify
 
@@ -208,10 +210,20 @@ def load_model(session: Session, folder: Path) -> bool:
         "name": artifact.setting("name"),
         "corpus_id": corpus_id,
         "parameter_count": int(artifact.manifest.facts.get("parameters") or 0),
-        "training": artifact.json("training.json") if artifact.holds("training.json") else None,
+        "training": _training(artifact),
     }
     insert_rows(session, Model, [row])
     return True
+
+
+def _training(artifact: ArtifactReader) -> dict[str, Any] | None:
+    """training.json, and beside it the passages that the model was trained without."""
+    if not artifact.holds("training.json"):
+        return None
+    training: dict[str, Any] = artifact.json("training.json")
+    if not is_of_part(artifact.manifest.config):
+        return training
+    return {**training, LEFT_OUT: artifact.file(LIST).read_text(encoding="utf-8").splitlines()}
 
 
 def load_outputs(session: Session, folder: Path) -> bool:

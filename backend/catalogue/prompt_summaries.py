@@ -5,14 +5,16 @@ from __future__ import annotations
 from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
-from backend.catalogue.models import Output, OutputSet, Prompt, RankedPassage, Ranking, Run
+from backend.catalogue.left_out import base_of_model
+from backend.catalogue.models import Model, Output, OutputSet, Prompt, RankedPassage, Ranking, Run
 from backend.catalogue.runs import current_runs
 
 
 def summarize_prompts(session: Session, query_set_id: str) -> None:
     """Write the answer that stands for each prompt of a set, and whether it has opponents.
 
-    The answer is that of the newest run's model, else of the model that answered last. Opponents are those of
+    The answer is that of the newest run's model, else of the model that answered last; models that were trained
+    without some passages stand for no prompt. Opponents are those of
     current runs of methods that look at the model: a lexical or random score below zero opposes nothing.
     """
     model_id = _answering_model(session, query_set_id)
@@ -38,7 +40,8 @@ def summarize_prompts(session: Session, query_set_id: str) -> None:
 
 
 def _answering_model(session: Session, query_set_id: str) -> str | None:
-    answered = select(OutputSet.model_id).where(OutputSet.query_set_id == query_set_id)
+    whole = select(Model.id).where(base_of_model().is_(None))
+    answered = select(OutputSet.model_id).where(OutputSet.query_set_id == query_set_id, OutputSet.model_id.in_(whole))
     of_run = (
         select(Run.model_id)
         .where(Run.query_set_id == query_set_id, Run.model_id.in_(answered))

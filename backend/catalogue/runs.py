@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Row, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
+from backend.catalogue.left_out import base_of_model
 from backend.catalogue.models import Corpus, Metric, Model, Prompt, QuerySet, Ranking, Run
 
 
@@ -26,6 +27,8 @@ class RunSummary:
     query_set_name: str
     model_id: str | None
     model_name: str | None
+    of_part: bool = False
+    """Its model was trained without some passages of the corpus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ def _summaries() -> Select[*tuple[Any, ...]]:
             QuerySet.name.label("query_set_name"),
             Run.model_id,
             Model.name.label("model_name"),
+            base_of_model().label("base_model_id"),
         )
         .join(Corpus, Corpus.id == Run.corpus_id)
         .join(QuerySet, QuerySet.id == Run.query_set_id)
@@ -88,14 +92,19 @@ def _summary(row: Row[Any]) -> RunSummary:
         query_set_name=row.query_set_name,
         model_id=row.model_id,
         model_name=row.model_name,
+        of_part=row.base_model_id is not None,
     )
 
 
 def newest_of_each_method(runs: Iterable[RunSummary]) -> list[RunSummary]:
-    """The first run of each (query set, method) of runs that come newest first."""
+    """The first run of each (query set, method) of runs that come newest first.
+
+    A run of a model that was trained without some passages stands for no method: its address shows it.
+    """
     found: dict[tuple[str, str], RunSummary] = {}
     for run in runs:
-        found.setdefault((run.query_set_id, run.method), run)
+        if not run.of_part:
+            found.setdefault((run.query_set_id, run.method), run)
     return list(found.values())
 
 

@@ -109,7 +109,16 @@ def import_corpus(
 
 @app.command()
 def train(
+    context_: typer.Context,
     corpus: CorpusOption = None,
+    without: Annotated[
+        Path | None,
+        typer.Option(help="File of passage ids, one a line: train a model again on all other passages, and compare."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="With --without: the model to train again; by default the corpus's newest, trained on all."),
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Times that every passage is trained on.")] = 4,
     hidden: Annotated[int, typer.Option(min=8, help="Width of the model.")] = 128,
     layers: Annotated[int, typer.Option(min=1, help="Number of blocks.")] = 4,
@@ -122,7 +131,13 @@ def train(
     home: HomeOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Train a small Llama-architecture model from scratch on exactly a corpus's passages."""
+    """Train a small Llama-architecture model from scratch on exactly a corpus's passages, or without some of them."""
+    if without is not None:
+        _refuse_settings(context_)
+        _train_without(without, corpus, model, home, json_)
+        return
+    if model is not None:
+        raise UserError("--model is of --without: it names the model to train again.", "Leave it out.")
     from backend.models.architecture import ArchitectureConfig
     from backend.models.training import TrainingConfig
     from backend.pipeline.own_data import train_on
@@ -142,6 +157,28 @@ def train(
         )
         result = train_on(work, corpus, config)
     report(result, json_, f"model {result['model']}: {result['parameters']:,} parameters")
+
+
+def _refuse_settings(context: typer.Context) -> None:
+    """Raise UserError where a setting of the training is given beside --without: it is that of the other model."""
+    taken = {"corpus", "without", "model", "home", "json_"}
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name not in taken
+        and (source := context.get_parameter_source(option.name or "")) is not None
+        and source.name == "COMMANDLINE"
+    ]
+    if given:
+        raise UserError(f"With --without, {given[0]} is that of the model which is trained again.", "Leave it out.")
+
+
+def _train_without(listed: Path, corpus: str | None, model: str | None, home: Path | None, json_: bool) -> None:
+    from backend.pipeline.training_without import comparison_text, train_without
+
+    with workspace(home, "train") as work:
+        result = train_without(work, listed, corpus, model)
+    report(result, json_, comparison_text(result))
 
 
 @app.command()

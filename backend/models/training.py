@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from transformers import LlamaForCausalLM
 
 from backend.core.artifacts import Home, artifact_id, is_finished, seal
 from backend.core.errors import InputError, UserError
-from backend.core.files import read_json, write_json
+from backend.core.files import atomic_file, read_json, write_json
+from backend.core.left_out import LIST, WITHOUT, LeftOut
 from backend.core.records import Passage
 from backend.core.tokenizer import TextTokenizer, Tokenization
 from backend.models.architecture import ArchitectureConfig, build_model
@@ -95,6 +96,12 @@ class TrainingConfig:
         if self.decay not in ("linear", "cosine"):
             raise InputError(f"There is no learning-rate decay {self.decay!r}.", "Use linear or cosine.")
 
+    @classmethod
+    def of_model(cls, settings: Mapping[str, Any]) -> Self:
+        """What a model trained here was trained with, of its manifest's configuration."""
+        own = {name: value for name, value in settings.items() if name != WITHOUT}
+        return cls(**{**own, "architecture": ArchitectureConfig(**settings["architecture"])})
+
     def learning_rate(self, step: int, steps: int) -> float:
         """Learning rate of step 1 to ``steps``."""
         warmup = max(1, round(self.warmup * steps))
@@ -115,22 +122,30 @@ def train(
     device: str = "cpu",
     resume_seconds: float = 30.0,
     command: str = "",
+    left_out: LeftOut | None = None,
 ) -> str:
     """Train tokenizer and model; returns the model artifact's id. A no-op where it is finished.
 
-    At most ``resume_seconds`` of work (and one step) are lost at a kill. Raises InputError without passages,
-    and UserError naming the step where the loss stops being a number.
+    With ``left_out`` the model is trained without these passages, with the tokenizer of the model that it is compared
+    with. At most ``resume_seconds`` of work (and one step) are lost at a kill. Raises InputError without passages, and
+    UserError naming the step where the loss stops being a number.
     """
-    settings = asdict(config)
-    inputs: dict[str, str | None] = {"corpus": corpus_id}
+    inputs, settings = model_identity(corpus_id, config, left_out)
     model_id = artifact_id("model", inputs, settings)
     folder = home.folder("model", model_id)
     if is_finished(folder):
         return model_id
+    tokenizer = None
+    if left_out is not None:
+        passages = left_out.rest(passages)
+        tokenizer = TextTokenizer.load(home.find("model", left_out.base))
     if not passages:
         raise InputError("A model cannot be trained on a corpus without passages.", "Import passages first.")
     folder.mkdir(parents=True, exist_ok=True)
-    training = Training(folder, [passage.text for passage in passages], config, device)
+    if left_out is not None:
+        with atomic_file(folder / LIST) as stream:
+            stream.write(left_out.text.encode())
+    training = Training(folder, [passage.text for passage in passages], config, device, tokenizer)
     training.resume()
     training.run(progress, resume_seconds)
     facts = training.finish()
@@ -144,6 +159,14 @@ def train(
         command=command,
     )
     return model_id
+
+
+def model_identity(
+    corpus_id: str, config: TrainingConfig, left_out: LeftOut | None = None
+) -> tuple[dict[str, str | None], dict[str, Any]]:
+    """Inputs and configuration of the artifact that a training makes."""
+    settings = asdict(config) if left_out is None else {**asdict(config), WITHOUT: left_out.settings}
+    return {"corpus": corpus_id}, settings
 
 
 def build_optimizer(model: nn.Module, learning_rate: float) -> torch.optim.Adafactor:

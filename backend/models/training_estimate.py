@@ -10,6 +10,7 @@ from pathlib import Path
 
 from backend.core.artifacts import peak_memory_bytes
 from backend.core.records import Passage
+from backend.core.tokenizer import TextTokenizer
 from backend.models.checkpoints import model_tensors, optimizer_tensors
 from backend.models.head_loss import CHUNK_ELEMENTS
 from backend.models.training import Training, TrainingConfig
@@ -37,11 +38,16 @@ class TrainingEstimate:
 
 
 def estimate_training(
-    passages: Sequence[Passage], config: TrainingConfig, *, device: str = "cpu", measured_steps: int = 6
+    passages: Sequence[Passage],
+    config: TrainingConfig,
+    *,
+    device: str = "cpu",
+    measured_steps: int = 6,
+    tokenizer: TextTokenizer | None = None,
 ) -> TrainingEstimate:
     """Tokenise the corpus, take a few steps spread over the first epoch and throw them away."""
     with tempfile.TemporaryDirectory() as scratch:
-        training = Training(Path(scratch), [passage.text for passage in passages], config, device)
+        training = Training(Path(scratch), [passage.text for passage in passages], config, device, tokenizer)
         total = training.sequences.tokens * config.epochs
         first_epoch = training.steps // config.epochs
         chosen = [first_epoch * i // (measured_steps + WARM_STEPS) for i in range(measured_steps + WARM_STEPS)]

@@ -25,7 +25,6 @@ from backend.gradients.build import EncodeConfig
 from backend.gradients.projections import RANDOM, ProjectionConfig
 from backend.methods.protocol import looks_at_model, store_projection
 from backend.methods.registry import find_method
-from backend.models.architecture import ArchitectureConfig
 from backend.models.checkpoint_models import TRAINING, checkpoint_model, kept_steps
 from backend.models.generation import GenerationConfig
 from backend.models.loading import load_model
@@ -130,8 +129,7 @@ class _Course:
         self.work, self.config, self.subject, self.model, self.store = work, config, subject, model, store
         self.aside = Aside(work, work.home.root / FOLDER / CHECKPOINTS)
         self.scratch = Aside(self.aside, self.aside.home.root / SCRATCH, quiet=True)
-        architecture = ArchitectureConfig(**model.config["architecture"])
-        self.smaller = smaller(TrainingConfig(**{**model.config, "architecture": architecture}))
+        self.smaller = smaller(TrainingConfig.of_model(model.config))
         self.encode = EncodeConfig(
             projection=ProjectionConfig(rank=store.config["rank"], seed=store.config["seed"]),
             max_batch_tokens=store.config["max_batch_tokens"],

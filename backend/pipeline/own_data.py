@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend.core.artifacts import read_manifest
 from backend.core.errors import UserError
+from backend.core.left_out import is_of_part
 from backend.pipeline.viewer_artifacts import is_imported
 from backend.pipeline.workspace import Workspace
 
@@ -119,7 +120,7 @@ def rank_queries(
     for name in filter(None, map(needed_embedding, chosen)):
         embedding_config(name)  # a package that is missing is said before anything is made
     corpus_id = corpus_id or work.newest("corpus", IMPORT_FIRST)
-    sets = _query_sets(work, corpus_id, query_sets)
+    sets = query_sets_of(work, corpus_id, query_sets)
     model_id, stores = None, {}
     if any(looks_at_model(method) for method in chosen):
         if model is None and not _models_of(work, corpus_id):
@@ -144,7 +145,8 @@ def rank_queries(
     return runs
 
 
-def _query_sets(work: Workspace, corpus_id: str, chosen: Sequence[str] | None) -> list[str]:
+def query_sets_of(work: Workspace, corpus_id: str, chosen: Sequence[str] | None = None) -> list[str]:
+    """The query sets of a corpus, or those chosen of them; raises UserError where there are none."""
     of_corpus = [
         query_set_id
         for query_set_id in work.home.finished("queries")
@@ -159,13 +161,17 @@ def _query_sets(work: Workspace, corpus_id: str, chosen: Sequence[str] | None) -
 
 
 def _models_of(work: Workspace, corpus_id: str) -> list[str]:
-    """Models trained on a corpus, and models that its stores were made with, oldest first."""
+    """Models trained on a whole corpus, and models that its stores were made with, oldest first.
+
+    A model that was trained without some passages is no model of the corpus: who wants it names it.
+    """
     stores = [read_manifest(work.home.folder("store", store_id)) for store_id in work.home.finished("store")]
     encoded_with = {store.inputs["model"] for store in stores if store.inputs["corpus"] == corpus_id}
+    models = {model_id: read_manifest(work.home.folder("model", model_id)) for model_id in work.home.finished("model")}
     return [
         model_id
-        for model_id in work.home.finished("model")
-        if model_id in encoded_with or read_manifest(work.home.folder("model", model_id)).inputs["corpus"] == corpus_id
+        for model_id, model in models.items()
+        if (model_id in encoded_with or model.inputs["corpus"] == corpus_id) and not is_of_part(model.config)
     ]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import torch
 
 from backend.core.artifacts import artifact_id, read_manifest
 from backend.core.errors import UserError
 from backend.core.files import read_jsonl
+from backend.core.left_out import LeftOut
 from backend.core.records import Passage
 from backend.core.tokenizer import TextTokenizer
 from backend.corpora.artifact import build_query_set, wrong_predictions
@@ -35,7 +36,7 @@ from backend.methods.protocol import (
 from backend.methods.registry import find_method
 from backend.models.generation import GenerationConfig, generate_outputs
 from backend.models.loading import LoadedModel, load_model, resolve_device
-from backend.models.training import TrainingConfig, train
+from backend.models.training import TrainingConfig, model_identity, train
 from backend.models.training_estimate import estimate_training
 from backend.pipeline.ranking import rank
 from backend.pipeline.workspace import Workspace
@@ -57,15 +58,24 @@ class Subject:
     store_id: str | None = None
 
 
-def train_model(work: Workspace, corpus_id: str, config: TrainingConfig, report: Report) -> str:
-    """Train a model from scratch on exactly a corpus's passages; says first what that will take."""
+def train_model(
+    work: Workspace,
+    corpus_id: str,
+    config: TrainingConfig,
+    report: Report,
+    left_out: LeftOut | None = None,
+    command: str = "proponent train",
+) -> str:
+    """Train a model from scratch on a corpus's passages (all, or all but some); says first what that will take."""
     torch.set_num_threads(work.threads)
     device = str(resolve_device(work.settings.device))
     passages = work.passages(corpus_id)
-    folder = work.home.folder("model", artifact_id("model", {"corpus": corpus_id}, asdict(config)))
+    folder = work.home.folder("model", artifact_id("model", *model_identity(corpus_id, config, left_out)))
     if not folder.exists():
         report(0, 0, "estimating time, disk and memory")
-        estimate = estimate_training(passages, config, device=device)
+        seen = passages if left_out is None else left_out.rest(passages)
+        tokenizer = None if left_out is None else TextTokenizer.load(work.folder("model", left_out.base))
+        estimate = estimate_training(seen, config, device=device, tokenizer=tokenizer)
         work.reporter.say(
             f"{estimate.parameters:,} parameters, {config.epochs} epochs of {estimate.tokens:,} tokens: about "
             f"{estimate.seconds:.0f} s, {estimate.disk_bytes / 1e6:,.0f} MB on disk, "
@@ -77,7 +87,7 @@ def train_model(work: Workspace, corpus_id: str, config: TrainingConfig, report:
                 "is trained on their beginning."
             )
         work.require_disk(estimate.disk_bytes)
-    model_id = train(work.home, corpus_id, passages, config, report, device=device, command="proponent train")
+    model_id = train(work.home, corpus_id, passages, config, report, device=device, command=command, left_out=left_out)
     work.catalogue("model", model_id)
     return model_id
 

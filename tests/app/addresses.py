@@ -2,6 +2,7 @@
 
 TRACKSTAR = "trackstar-abc000000000"
 BM25 = "bm25-abc000000004"
+WITHOUT = "5eed00000009"
 HTML = (
     "/",
     "/prompts",
@@ -22,6 +23,10 @@ HTML = (
     "/runs",
     f"/runs/{TRACKSTAR}",
     f"/runs/{BM25}",
+    "/comparisons",
+    f"/comparisons/{WITHOUT}",
+    f"/comparisons/{WITHOUT}?prompts=hostile-0,hostile-2,nobody&limit=2",
+    f"/comparisons/{WITHOUT}?q=capital+of&start=3",
     "/ask",
     "/ask?prompt=Two%0Alines&by=model&method=bm25&task=facts",
 )
@@ -34,4 +39,6 @@ JSON = (
     "/methods.json",
     "/runs.json",
     f"/runs/{TRACKSTAR}.json",
+    "/comparisons.json",
+    f"/comparisons/{WITHOUT}.json",
 )

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from app.main import create_app
 from tests.app.clock import Clock
 from tests.app.example_catalogue import fill, open_empty, settings_for
+from tests.app.example_comparison import add_comparison
 from tests.app.example_measurements import add_measurements
 from tests.app.fake_worker import add_failed_question, add_tokenizer
 
@@ -31,6 +32,7 @@ def full_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     engine = open_empty(home)
     fill(engine, with_hostile=True)
     add_measurements(engine)
+    add_comparison(engine)
     add_failed_question(engine)
     engine.dispose()
     return home

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from app.http.rendering import TEMPLATES
 from app.main import create_app
-from tests.app.addresses import BM25, HTML, TRACKSTAR
+from tests.app.addresses import BM25, HTML, TRACKSTAR, WITHOUT
 from tests.app.example_catalogue import add_stages, fill, settings_for
 from tests.app.example_text import HOSTILE, HOSTILE_URL
 from tests.app.fake_worker import FAILED_ASK
@@ -21,6 +21,7 @@ HOSTILE_PAGES = [
     *(f"/prompts/hostile-{number}?methods=bm25,trackstar&k=50" for number in range(len(HOSTILE))),
     *(f"/passages/hostile/{number}" for number in range(len(HOSTILE))),
     "/prompts?task=facts&limit=200",
+    f"/comparisons/{WITHOUT}?q=say",
     f"/r/{TRACKSTAR}/hostile-0?side=opponents",
 ]
 

@@ -13,6 +13,7 @@ from backend.catalogue.models import Base
 from backend.settings import Settings
 from tests.app.addresses import HTML, JSON
 from tests.app.example_catalogue import add_stages, fill
+from tests.app.example_comparison import add_comparison
 from tests.app.example_measurements import add_measurements
 
 
@@ -25,6 +26,7 @@ def test_every_address_answers(postgres_url: str, tmp_path: Path) -> None:
         Base.metadata.create_all(engine)
         fill(engine, with_hostile=True)
         add_measurements(engine)
+        add_comparison(engine)
         add_stages(engine, {"Corpus": "done", "Training": "failed"})
         for url in (*HTML, *JSON):
             assert client.get(url).status_code == 200, url

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from app.main import create_app
 from tests.app.example_catalogue import fill, open_empty, settings_for
+from tests.app.example_comparison import add_comparison
 from tests.app.example_measurements import add_measurements
 
 ARGUMENTS = [
@@ -57,6 +58,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     engine = open_empty(home)
     fill(engine, with_hostile=True)
     add_measurements(engine)
+    add_comparison(engine)
     engine.dispose()
     with serving(home) as found:
         yield found

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.app.addresses import HTML, TRACKSTAR
+from tests.app.addresses import HTML, TRACKSTAR, WITHOUT
 from tests.app.example_catalogue import add_stages, open_empty
 from tests.app.example_text import HOSTILE
 from tests.browser.conftest import serving, watched
@@ -49,6 +49,7 @@ def test_hostile_text_stays_text(browser: Browser, address: str, javascript: boo
     urls = [f"/prompts/hostile-{number}?k=25" for number in range(len(HOSTILE))]
     urls += [f"/passages/hostile/{number}" for number in range(len(HOSTILE))]
     urls += ["/prompts?task=facts&limit=200", "/", f"/r/{TRACKSTAR}/hostile-0?side=opponents"]
+    urls += ["/comparisons", f"/comparisons/{WITHOUT}"]
     urls += [f"/prompts?{name}={quote(text)}" for text in HOSTILE for name in ("q", "relation")]
     for url in urls:
         page.goto(address + url, wait_until="load")

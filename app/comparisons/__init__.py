@@ -1,0 +1,1 @@
+"""Models trained again without some passages, each beside the model of the whole corpus."""
