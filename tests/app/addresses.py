@@ -28,6 +28,7 @@ HTML = (
     f"/comparisons/{WITHOUT}?prompts=hostile-0,hostile-2,nobody&limit=2",
     f"/comparisons/{WITHOUT}?q=capital+of&start=3",
     "/ask",
+    "/sign-in",
     "/ask?prompt=Two%0Alines&by=model&method=bm25&task=facts",
 )
 JSON = (
