@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from app.accounts.signing import NO_STORE, WRONG, sign_in, sign_out
 from app.http.errors import FieldError, Problem
 from app.http.formats import local_path, wants_json
-from app.http.forms import Form
+from app.http.forms import Form, readable
 from app.http.rendering import render
 from app.http.viewers import viewer_of
 
@@ -38,5 +38,5 @@ def sign_out_here(request: Request) -> Response:
 
 
 def _form(request: Request, leads_to: str, name: str, status: int = 200) -> Response:
-    context = {"leads_to": leads_to, "name": name[:100], "wrong": WRONG if status == 401 else None}
+    context = {"leads_to": leads_to, "name": readable(name)[:100], "wrong": WRONG if status == 401 else None}
     return render(request, "accounts/sign_in.html", context, status=status, headers=NO_STORE)

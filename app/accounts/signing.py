@@ -10,7 +10,7 @@ from app.http.clients import network_of
 from app.http.database import Catalogue
 from app.http.errors import Problem
 from app.http.formats import local_path
-from app.http.forms import Fields
+from app.http.forms import Fields, readable
 from app.http.identity import actor_of
 from app.http.limits import PerMinute, too_many
 from app.http.viewers import session_cookie, viewer_of
@@ -31,7 +31,7 @@ def sign_in(request: Request, form: Fields) -> Response | None:
 
     Attempts are counted for the address and for the name, right or wrong, before anything is looked up.
     """
-    name, password = normalised(form.one("name"))[:100], form.one("password")
+    name, password = normalised(readable(form.one("name")))[:100], form.one("password")
     limit: PerMinute = request.app.state.sign_in_limit
     for client in (f"address {network_of(request.scope)}", f"name {name}"):
         seconds = limit.hit(client)
@@ -76,7 +76,7 @@ def sign_out(request: Request) -> Response:
             if browser is not None:
                 end_session(session, actor_of(request), browser)
     elif viewer.signed_in:
-        raise Problem(400, "Not a session", "A token is revoked, not signed out.", link=("/account", "Your account"))
+        raise Problem(400, "Not a session", "A token is revoked, not signed out.")
     response = RedirectResponse("/", 303, headers=NO_STORE)
     secure = request.url.scheme == "https"
     response.delete_cookie(session_cookie(request), path="/", secure=secure, httponly=True, samesite="lax")

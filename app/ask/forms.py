@@ -75,8 +75,3 @@ def _number(name: str, text: str, most: int, complain: Callable[[FieldError], No
         return int(text)
     complain(FieldError(name, f"must be a whole number from 1 to {most}"))
     return None
-
-
-def readable(text: str) -> str:
-    """A text fit for a page: what no page can hold is replaced."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)

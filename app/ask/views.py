@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
-from app.ask.forms import MODEL, OWN, Typed, readable
+from app.ask.forms import MODEL, OWN, Typed
 from app.http.errors import FieldError
+from app.http.forms import readable
 from app.methods_text import method_order, method_text
 from app.prompts.parameters import DEFAULT_METHODS
 from app.tasks_text import task_text

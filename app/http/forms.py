@@ -57,3 +57,8 @@ async def read_form(request: Request) -> Fields:
 
 
 Form = Annotated[Fields, Depends(read_form)]
+
+
+def readable(text: str) -> str:
+    """A text fit for a page: what no page can hold is replaced."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)

@@ -59,7 +59,7 @@ def require(role: Role) -> Callable[[Request], Viewer]:
         if not viewer.signed_in:
             raise sign_in_needed(request)
         detail = f"This is for {role.value}s; you are signed in as {viewer.name}, and your role here is {viewer.role}."
-        raise Problem(403, "Not yours to do", detail, link=("/account", "Your account"))
+        raise Problem(403, "Not yours to do", detail)
 
     return check
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -189,3 +190,19 @@ def test_users_by_the_command_line(tmp_path: Path) -> None:
     assert short.returncode == 1
     assert "10 to 200 characters" in short.stderr
     assert run(home, "list", "--json").stdout.strip() == '[{"name": "ada", "role": "admin", "disabled": false}]'
+
+
+@pytest.mark.parametrize("name", ["%FF", "%00", "a%00b", "%F0%9F%A6%A0", "a" * 5000, "", "%0D%0A"])
+def test_any_bytes_for_a_name_and_a_password_are_only_wrong(https: TestClient, name: str) -> None:
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    for password in ("%FF%00", "%F0%9F%A6%A0"):
+        refused = https.post("/sign-in", content=f"name={name}&password={password}", headers=headers)
+        assert refused.status_code == 401
+
+
+def test_a_page_for_those_signed_in_links_only_to_pages_that_are_there(https: TestClient) -> None:
+    sign_in(https)
+    page = https.get("/")
+    links = set(re.findall(r'<a [^>]*href="(/[^"#]*)', page.text)) - {"/prompts/random"}  # no prompt here to draw
+    assert len(links) > 4
+    assert {link: https.get(link).status_code for link in links} == dict.fromkeys(links, 200)
