@@ -5,10 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from app.accounts.signing import NO_STORE, WRONG, sign_in, sign_out
+from app.accounts.signing import WRONG, sign_in, sign_out
 from app.http.errors import FieldError, Problem
 from app.http.formats import local_path, wants_json
 from app.http.forms import Form, readable
+from app.http.headers import NO_STORE
 from app.http.rendering import render
 from app.http.viewers import viewer_of
 

@@ -7,13 +7,16 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from app.http.clients import network_of
+from app.http.cookies import DAY, drop_cookie, set_cookie
 from app.http.database import Catalogue
 from app.http.errors import Problem
 from app.http.formats import local_path
 from app.http.forms import Fields, readable
+from app.http.headers import NO_STORE
 from app.http.identity import actor_of
 from app.http.limits import PerMinute, too_many
-from app.http.viewers import session_cookie, viewer_of
+from app.http.logs import visit_of
+from app.http.viewers import SESSION_COOKIE, viewer_of
 from backend.accounts.access import begin_session, end_session
 from backend.accounts.audit import Actor, note
 from backend.accounts.passwords import is_right
@@ -21,8 +24,6 @@ from backend.accounts.users import normalised
 from backend.catalogue.account_models import User, UserSession
 from backend.settings import Settings
 
-NO_STORE = {"Cache-Control": "no-store"}
-DAY = 24 * 3600
 WRONG = "Name and password do not belong together, or this user may not sign in."
 
 
@@ -39,30 +40,23 @@ def sign_in(request: Request, form: Fields) -> Response | None:
             raise too_many(seconds)
     catalogue: Catalogue = request.app.state.catalogue
     settings: Settings = request.app.state.settings
+    request_id = visit_of(request.scope).id
     with catalogue.read() as session:
         password_hash = session.scalar(select(User.password_hash).where(User.name == name))
     right = is_right(password, password_hash)
     with catalogue.write(shown=False) as session:
         user = session.scalar(select(User).where(User.name == name))
         if user is None or not right or user.disabled_at is not None or user.password_hash != password_hash:
-            note(session, Actor(name[:40], None, actor_of(request).request_id), "sign-in.refused", name[:40])
+            note(session, Actor(name[:40], None, request_id), "sign-in.refused", name[:40])
             return None
         previous = viewer_of(request.scope).session_id
         browser = session.get(UserSession, previous) if previous else None
         if browser is not None:  # whoever signs in anew leaves no session behind
             session.delete(browser)
         secret = begin_session(session, user, request.headers.get("user-agent", ""), settings.session_days)
-        note(session, Actor(user.name, user.id, actor_of(request).request_id), "sign-in", user.name)
+        note(session, Actor(user.name, user.id, request_id), "sign-in", user.name)
     response = RedirectResponse(local_path(form.one("next", "/")), 303, headers=NO_STORE)
-    response.set_cookie(
-        session_cookie(request),
-        secret,
-        settings.session_days * DAY,
-        path="/",
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="lax",
-    )
+    set_cookie(request, response, SESSION_COOKIE, secret, settings.session_days * DAY)
     return response
 
 
@@ -78,6 +72,5 @@ def sign_out(request: Request) -> Response:
     elif viewer.signed_in:
         raise Problem(400, "Not a session", "A token is revoked, not signed out.")
     response = RedirectResponse("/", 303, headers=NO_STORE)
-    secure = request.url.scheme == "https"
-    response.delete_cookie(session_cookie(request), path="/", secure=secure, httponly=True, samesite="lax")
+    drop_cookie(request, response, SESSION_COOKIE)
     return response

@@ -12,9 +12,10 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from app.ask import job_views as views
 from app.ask.parameters import PageParameters
 from app.ask.readers import reader_hash
-from app.ask.streams import LIVE, NO_STORE, Stream, follow, missing
+from app.ask.streams import LIVE, Stream, follow, missing
 from app.http.database import ReadSession
 from app.http.errors import Problem
+from app.http.headers import NO_STORE
 from app.http.parameters import NoParameters, parameters_of
 from app.http.rendering import render
 from backend.jobs.client import cancel, find_ask

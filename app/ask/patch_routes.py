@@ -8,11 +8,12 @@ from starlette.responses import RedirectResponse, Response
 
 from app.ask.asking import require_asking, submit
 from app.ask.readers import reader_or_new, remember
-from app.ask.streams import NO_STORE, QUESTIONS
+from app.ask.streams import QUESTIONS
 from app.http.clients import address_turn
 from app.http.database import ReadSession
 from app.http.errors import FieldError, Problem, not_found
 from app.http.forms import Form, readable
+from app.http.headers import NO_STORE
 from app.http.limits import asking_limit
 from app.http.logs import log_ask
 from app.prompts.measuring import measuring_models

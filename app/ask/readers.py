@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-YEAR = 365 * 24 * 3600
+from app.http.cookies import YEAR, read_cookie, set_cookie
+
+COOKIE = "reader"
 WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{32,64}")
 
 
@@ -33,14 +35,9 @@ class Reader:
         return f"reader:{self.hash}"
 
 
-def cookie_name(request: Request) -> str:
-    """Name of the reader's cookie: the safest prefix where the connection allows it."""
-    return "__Host-reader" if request.url.scheme == "https" else "reader"
-
-
 def reader_of(request: Request) -> Reader | None:
     """The reader whose cookie a request carries."""
-    secret = request.cookies.get(cookie_name(request), "")
+    secret = read_cookie(request, COOKIE) or ""
     return Reader(secret, known=True) if WELL_FORMED.fullmatch(secret) else None
 
 
@@ -58,7 +55,4 @@ def reader_or_new(request: Request) -> Reader:
 def remember(request: Request, response: Response, reader: Reader) -> None:
     """Set the cookie of a reader whose browser does not have it yet."""
     if not reader.known:
-        secure = request.url.scheme == "https"
-        response.set_cookie(
-            cookie_name(request), reader.secret, YEAR, path="/", secure=secure, httponly=True, samesite="lax"
-        )
+        set_cookie(request, response, COOKIE, reader.secret, YEAR)

@@ -14,13 +14,13 @@ from app.ask.job_routes import router as jobs
 from app.ask.parameters import AskParameters
 from app.ask.patch_routes import router as patches
 from app.ask.readers import reader_or_new, remember
-from app.ask.streams import NO_STORE
 from app.ask.views import MIXING_TASKS, AskPage, build_form, tokens_of
 from app.http.clients import address_turn
 from app.http.database import ReadSession
 from app.http.errors import FieldError, Problem
 from app.http.formats import wants_json
 from app.http.forms import Form
+from app.http.headers import NO_STORE
 from app.http.limits import asking_limit
 from app.http.logs import log_ask
 from app.http.parameters import parameters_of

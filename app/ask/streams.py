@@ -21,6 +21,7 @@ from app.ask.readers import reader_hash
 from app.http.clients import network_of
 from app.http.database import Catalogue
 from app.http.errors import Problem, not_found
+from app.http.headers import NO_STORE
 
 LOOK_SECONDS = 0.25
 EVERY_SECONDS = 1.0
@@ -37,7 +38,6 @@ MOST_STREAMS = 20
 
 LIVE = "ask/live.html"
 QUESTIONS = ("/questions", "Your questions")
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 class OpenStreams:

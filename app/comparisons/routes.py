@@ -15,6 +15,7 @@ from app.http.errors import Problem, not_found
 from app.http.exports import Format, export
 from app.http.parameters import NoParameters, bad_parameters, parameters_of
 from app.http.rendering import render
+from backend.catalogue.comparisons import find_comparison
 
 router = APIRouter()
 ListAsked = Annotated[ComparisonListParameters, Depends(parameters_of(ComparisonListParameters))]
@@ -71,7 +72,7 @@ def comparison_page(request: Request, session: ReadSession, model_id: str, asked
 
 
 def _export(request: Request, session: ReadSession, model_id: str, asked: ChosenParameters, kind: Format) -> Response:
-    if views.find_comparison(session, model_id) is None:
+    if find_comparison(session, model_id) is None:
         raise _no_comparison(model_id)
 
     def rows() -> Iterator[dict[str, Any]]:

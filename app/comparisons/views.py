@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -18,8 +18,6 @@ from backend.catalogue import comparisons as catalogue
 from backend.catalogue.comparisons import Cell, Change, Comparison, find_comparison
 from backend.catalogue.left_out import left_out_ids
 from backend.core.metrics import BUCKETS
-
-__all__ = ["find_comparison"]
 
 NAMED = 3
 """So many slugs an error names."""
@@ -162,11 +160,8 @@ def page_json(page: ComparisonPage, asked: ComparisonParameters) -> dict[str, An
     return {
         **summary_json(page.found),
         "sources": [{"source": source, "left_out": lost, "passages": of} for source, lost, of in page.sources],
-        "rows": [
-            {"task": task or None, "bucket": bucket or None, **asdict(cell)}
-            for (task, bucket), cell in page.cells.items()
-        ],
-        "stated": [{"left_out": kind, **asdict(cell)} for kind, cell in page.stated.items()],
+        "rows": catalogue.rows_of(page.cells),
+        "stated": catalogue.stated_rows(page.stated),
         "items": [change_json(row.change) for row in page.rows],
         "next": address(here, more) if following <= page.total else None,
         "total": page.total,

@@ -59,6 +59,12 @@ def address(path: str, parameters: Mapping[str, object] | None = None) -> str:
     return f"{path}?{query}" if query else path
 
 
+def here(request: Request) -> str:
+    """The address of a request within the site, as it was asked for."""
+    query = request.url.query
+    return request.url.path + (f"?{query}" if query else "")
+
+
 def passage_address(passage_id: str, corpus_id: str | None = None, suffix: str = "") -> str:
     """The address of a passage's page; ``suffix`` is ``.json`` for its twin.
 

@@ -27,6 +27,9 @@ HEADERS: dict[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+NO_STORE = {"Cache-Control": "no-store"}
+"""For answers that are of this moment, or of one person."""
+
 STRICT_TRANSPORT = "max-age=31536000"
 
 

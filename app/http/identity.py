@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.http.cookies import read_cookie
 from app.http.csrf import SAFE_METHODS
 from app.http.database import Catalogue
 from app.http.errors import Problem, problem_response
-from app.http.formats import address, wants_json
+from app.http.formats import address, here, wants_json
+from app.http.headers import NO_STORE
 from app.http.logs import visit_of
-from app.http.viewers import ANYBODY, KEY, Viewer, session_cookie, viewer_of
+from app.http.viewers import ANYBODY, KEY, SESSION_COOKIE, Viewer, viewer_of
 from backend.accounts.access import Access, access_by_session, access_by_token, note_use
 from backend.accounts.audit import Actor
 from backend.accounts.roles import Role
@@ -23,8 +24,8 @@ from backend.catalogue.database import CatalogueError
 from backend.settings import Settings
 
 SIGN_IN = "/sign-in"
-ALWAYS_OPEN = (SIGN_IN, "/static/", "/healthz", "/theme")
-"""Paths that a closed site answers to anybody."""
+ALWAYS_OPEN = (SIGN_IN, "/healthz", "/theme")
+"""Paths that a closed site answers to anybody, beside static files."""
 
 
 def actor_of(request: Request) -> Actor:
@@ -35,17 +36,13 @@ def actor_of(request: Request) -> Actor:
 
 def sign_in_needed(request: Request) -> Problem:
     """Where a page is only for those who have signed in: leads there and back; a program or a form gets a 401."""
-    query = request.url.query
-    here = request.url.path + (f"?{query}" if query else "")
     safe = request.method in SAFE_METHODS
-    to = address(SIGN_IN, {"next": here if safe else None})
-    headers = {"Cache-Control": "no-store"}
+    to = address(SIGN_IN, {"next": here(request) if safe else None})
     if safe and not wants_json(request):
-        return Problem(
-            303, "Sign in", "This page is for those who have signed in.", headers={"Location": to, **headers}
-        )
+        detail = "This page is for those who have signed in."
+        return Problem(303, "Sign in", detail, headers={"Location": to, **NO_STORE})
     detail = "Sign in, or send an API token as `Authorization: Bearer ...`. Nothing was changed."
-    headers["WWW-Authenticate"] = 'Bearer realm="Proponent"'
+    headers = {"WWW-Authenticate": 'Bearer realm="Proponent"', **NO_STORE}
     return Problem(401, "Sign in", detail, link=(to, "Sign in"), headers=headers)
 
 
@@ -64,23 +61,10 @@ def require(role: Role) -> Callable[[Request], Viewer]:
     return check
 
 
-@dataclass(frozen=True, slots=True)
-class _Proof:
-    """What a request shows of itself: a token or a session's secret."""
-
-    token: str | None
-    secret: str | None
-
-    @property
-    def any(self) -> bool:
-        return self.token is not None or self.secret is not None
-
-
-def _proof(request: Request) -> _Proof:
+def _token(request: Request) -> str | None:
+    """The token of a request; it alone counts, whatever cookie comes with it."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer":  # a token alone counts, whatever cookie comes with it
-        return _Proof(token.strip(), None)
-    return _Proof(None, request.cookies.get(session_cookie(request)) or None)
+    return token.strip() if kind.lower() == "bearer" else None
 
 
 class Gate:
@@ -95,15 +79,16 @@ class Gate:
             await self.app(scope, receive, send)
             return
         request = Request(scope)
-        proof = _proof(request)
+        token, secret = _token(request), read_cookie(request, SESSION_COOKIE)
+        shows_something = token is not None or secret
         try:
-            access = await run_in_threadpool(self._find, proof) if proof.any else None
+            access = await run_in_threadpool(self._find, token, secret) if shows_something else None
         except CatalogueError:
             problem = Problem(503, "Busy", "It cannot be seen now who you are. Try again in a moment.")
             await problem_response(request, problem)(scope, receive, send)
             return
         scope[KEY] = ANYBODY if access is None else Viewer(access)
-        refusal = self._refusal(request, proof, access)
+        refusal = self._refusal(request, token, access)
         if refusal is not None:
             await problem_response(request, refusal)(scope, receive, send)
             return
@@ -117,24 +102,19 @@ class Gate:
 
         await self.app(scope, receive, send_private)
 
-    def _refusal(self, request: Request, proof: _Proof, access: Access | None) -> Problem | None:
-        if proof.token is not None and access is None:
-            headers = {"WWW-Authenticate": 'Bearer error="invalid_token"', "Cache-Control": "no-store"}
+    def _refusal(self, request: Request, token: str | None, access: Access | None) -> Problem | None:
+        if token is not None and access is None:
+            headers = {"WWW-Authenticate": 'Bearer error="invalid_token"', **NO_STORE}
             return Problem(401, "No such token", "This token is unknown, has run out or was revoked.", headers=headers)
-        path = request.url.path
-        open_path = any(path == one or (one.endswith("/") and path.startswith(one)) for one in ALWAYS_OPEN)
-        if self._closed and access is None and not open_path:
+        if self._closed and access is None and request.url.path not in ALWAYS_OPEN:
             return sign_in_needed(request)
         return None
 
-    def _find(self, proof: _Proof) -> Access | None:
+    def _find(self, token: str | None, secret: str | None) -> Access | None:
         if not self._catalogue.found:
             return None
         with self._catalogue.read() as session:
-            if proof.token is not None:
-                access = access_by_token(session, proof.token)
-            else:
-                access = access_by_session(session, proof.secret or "")
+            access = access_by_session(session, secret or "") if token is None else access_by_token(session, token)
         if access is not None and not access.noted:
             try:
                 with self._catalogue.write(shown=False) as session:

@@ -17,7 +17,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from app.http import words
-from app.http.formats import address, method_address, passage_address, prompt_address, wants_part, web_link
+from app.http.cookies import read_cookie
+from app.http.formats import address, here, method_address, passage_address, prompt_address, wants_part, web_link
 from app.http.viewers import viewer_of
 from app.methods_text import method_text
 from app.tasks_text import task_text
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 TEMPLATES = ROOT / "templates"
 STATIC = ROOT / "static"
+THEME_COOKIE = "theme"
 THEMES = ("auto", "light", "dark")
 
 
@@ -81,14 +83,9 @@ def make_environment() -> Environment:
     return environment
 
 
-def theme_cookie(request: Request) -> str:
-    """Name of the theme's cookie: the safest prefix where the connection allows it."""
-    return "__Host-theme" if request.url.scheme == "https" else "theme"
-
-
 def theme_of(request: Request) -> str:
     """The theme that this browser has chosen."""
-    chosen = request.cookies.get(theme_cookie(request), "auto")
+    chosen = read_cookie(request, THEME_COOKIE) or "auto"
     return chosen if chosen in THEMES else "auto"
 
 
@@ -110,10 +107,9 @@ def render(
     """The page, or only its ``block`` where htmx asks for a part."""
     templates: Jinja2Blocks = request.app.state.templates
     part = block if wants_part(request) else None
-    query = request.url.query
     shared = {
         "theme": theme_of(request),
-        "here": request.url.path + (f"?{query}" if query else ""),
+        "here": here(request),
         "section": request.url.path.split("/")[1],
         "origin": origin_of(request),
         "viewer": viewer_of(request.scope),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from starlette.requests import Request
 from starlette.types import Scope
 
 from backend.accounts.access import Access
 from backend.accounts.roles import Role
 
+SESSION_COOKIE = "session"
 KEY = "proponent.viewer"
 """Where an ASGI scope holds its viewer."""
 
@@ -58,8 +58,3 @@ def viewer_of(scope: Scope) -> Viewer:
     """The viewer of a request; anybody where nothing says who it is."""
     found: Viewer = scope.get(KEY, ANYBODY)
     return found
-
-
-def session_cookie(request: Request) -> str:
-    """Name of the session's cookie: the safest prefix where the connection allows it."""
-    return "__Host-session" if request.url.scheme == "https" else "session"

@@ -7,19 +7,18 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from app.http.cookies import YEAR, drop_cookie, set_cookie
 from app.http.formats import local_path
-from app.http.rendering import theme_cookie
+from app.http.rendering import THEME_COOKIE
 
 router = APIRouter()
-YEAR = 365 * 24 * 3600
 
 
 @router.post("/theme")
 def choose_theme(request: Request, to: Literal["auto", "light", "dark"], back: str = "/") -> Response:
     response = RedirectResponse(local_path(back), 303)
-    secure = request.url.scheme == "https"
     if to == "auto":
-        response.delete_cookie(theme_cookie(request), secure=secure, httponly=True, samesite="lax")
+        drop_cookie(request, response, THEME_COOKIE)
     else:
-        response.set_cookie(theme_cookie(request), to, YEAR, secure=secure, httponly=True, samesite="lax")
+        set_cookie(request, response, THEME_COOKIE, to, YEAR)
     return response

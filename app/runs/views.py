@@ -233,9 +233,9 @@ def run_page(session: Session, run_id: str) -> RunPage | None:
 
 
 def _comparisons(session: Session, run: RunSummary) -> list[str]:
-    if run.model_id is None or run.of_part:
-        return [] if run.model_id is None else [run.model_id]
-    return comparisons_with(session, run.model_id)[:COMPARISONS]
+    if run.model_id is None:
+        return []
+    return [run.model_id] if run.of_part else comparisons_with(session, run.model_id)[:COMPARISONS]
 
 
 def run_json(session: Session, run_id: str) -> dict[str, Any] | None:

@@ -21,13 +21,6 @@ class Role(StrEnum):
 ORDER = tuple(Role)
 """From the least to the most."""
 
-ROLE_TEXTS = {
-    Role.READER: "reads, asks, and sees a closed site",
-    Role.ANNOTATOR: "judges passages, and sees the text of private sources",
-    Role.CURATOR: "flags passages, makes pools, exports what was judged",
-    Role.ADMIN: "manages users, tokens and jobs",
-}
-
 
 def lesser(one: Role, other: Role) -> Role:
     """The one of two roles that may do less."""

@@ -17,10 +17,6 @@ from backend.core.errors import UserError
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,39}")
 
 
-class UnknownUser(UserError):
-    """There is nobody of that name."""
-
-
 def normalised(name: str) -> str:
     """A name as it is stored."""
     return name.strip().lower()
@@ -45,10 +41,10 @@ def add_user(session: Session, actor: Actor, name: str, role: Role, password: st
 
 
 def find_user(session: Session, name: str) -> User:
-    """The user of a name; raises UnknownUser."""
+    """The user of a name; raises UserError."""
     user = session.scalar(select(User).where(User.name == normalised(name)))
     if user is None:
-        raise UnknownUser(f"There is no user {normalised(name)[:60]!r}.", "`proponent users list` names them.")
+        raise UserError(f"There is no user {normalised(name)[:60]!r}.", "`proponent users list` names them.")
     return user
 
 
@@ -57,28 +53,18 @@ def all_users(session: Session) -> list[User]:
     return list(session.scalars(select(User).order_by(User.name)))
 
 
-def set_password(session: Session, actor: Actor, user: User, password: str, *, keep: str | None = None) -> None:
-    """Set a password and sign the user out everywhere, except in the session ``keep``; revokes their tokens."""
+def set_password(session: Session, actor: Actor, user: User, password: str) -> None:
+    """Set a password, sign the user out everywhere and revoke their tokens."""
     user.password_hash = hash_password(password)
-    end_sessions(session, user, keep=keep)
-    _revoke_tokens(session, user)
+    _end_access(session, user)
     note(session, actor, "user.password", user.name)
-
-
-def set_role(session: Session, actor: Actor, user: User, role: Role) -> None:
-    """Give a user another role, which holds from their next request; raises UserError for the last admin."""
-    if role is not Role.ADMIN:
-        _keep_an_admin(session, user)
-    before, user.role = user.role, role.value
-    note(session, actor, "user.role", user.name, before=before, after=role.value)
 
 
 def disable(session: Session, actor: Actor, user: User) -> None:
     """Let a user in no more: their sessions end, their tokens are revoked. What they wrote stays."""
     _keep_an_admin(session, user)
     user.disabled_at = user.disabled_at or datetime.now(UTC)
-    end_sessions(session, user)
-    _revoke_tokens(session, user)
+    _end_access(session, user)
     note(session, actor, "user.disable", user.name)
 
 
@@ -88,12 +74,9 @@ def enable(session: Session, actor: Actor, user: User) -> None:
     note(session, actor, "user.enable", user.name)
 
 
-def end_sessions(session: Session, user: User, *, keep: str | None = None) -> None:
-    """Sign a user out everywhere, except in the session ``keep``."""
-    session.execute(delete(UserSession).where(UserSession.user_id == user.id, UserSession.id != (keep or "")))
-
-
-def _revoke_tokens(session: Session, user: User) -> None:
+def _end_access(session: Session, user: User) -> None:
+    """End all sessions of a user and revoke all their tokens."""
+    session.execute(delete(UserSession).where(UserSession.user_id == user.id))
     standing = update(ApiToken).where(ApiToken.user_id == user.id, ApiToken.revoked_at.is_(None))
     session.execute(standing.values(revoked_at=datetime.now(UTC)))
 

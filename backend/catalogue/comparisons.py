@@ -7,7 +7,7 @@ and the probabilities of the completions; a prompt counts once both models have 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -204,6 +204,16 @@ def cells_by_stated(session: Session, found: Comparison) -> dict[str, Cell]:
     statement = both.joined(kind.label("kind"), *both.sums()).where(Prompt.frequency > 0).group_by("kind")
     rows = {row[0]: _cell([row[1:]]) for row in session.execute(statement)}
     return {kind: rows[kind] for kind in STATED if kind in rows}
+
+
+def rows_of(found: dict[tuple[str, str], Cell]) -> list[dict[str, Any]]:
+    """Means by task and bucket as JSON has them; None for all."""
+    return [{"task": task or None, "bucket": bucket or None, **asdict(cell)} for (task, bucket), cell in found.items()]
+
+
+def stated_rows(found: dict[str, Cell]) -> list[dict[str, Any]]:
+    """Means by how many stating passages were left out, as JSON has them."""
+    return [{"left_out": kind, **asdict(cell)} for kind, cell in found.items()]
 
 
 def count_changes(session: Session, found: Comparison, wanted: Wanted) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,7 @@ from backend.cli.options import HomeOption, JsonOption, report, settings_for
 from backend.core.errors import UserError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
 users_app = typer.Typer(help="Accounts of those who judge, curate and manage.", no_args_is_help=True)
@@ -22,16 +22,20 @@ NameArgument = Annotated[str, typer.Argument(help="The user's name.")]
 StdinOption = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 
 
-@contextmanager
-def _writing(home: Path | None) -> Iterator[Session]:
-    """A write to the catalogue, which is made where there is none yet."""
-    from backend.catalogue.database import migrate, open_catalogue, write_session
+def _catalogue(home: Path | None) -> Engine:
+    """The catalogue, which is made where there is none yet."""
+    from backend.catalogue.database import migrate, open_catalogue
 
     engine = open_catalogue(settings_for(home))
     migrate(engine)
-    with write_session(engine, shown=False) as session:
-        yield session
-    engine.dispose()
+    return engine
+
+
+def _writing(home: Path | None) -> AbstractContextManager[Session]:
+    """A write to it, which changes nothing that pages show."""
+    from backend.catalogue.database import write_session
+
+    return write_session(_catalogue(home), shown=False)
 
 
 def _password(from_stdin: bool) -> str:
@@ -71,8 +75,9 @@ def add(
 def list_(home: HomeOption = None, json_: JsonOption = False) -> None:
     """Name all users with their roles."""
     from backend.accounts.users import all_users
+    from backend.catalogue.database import read_session
 
-    with _writing(home) as session:
+    with read_session(_catalogue(home)) as session:
         values = [_described(user) for user in all_users(session)]
     lines = [f"{v['name']:<24} {v['role']:<10} {'disabled' if v['disabled'] else ''}".rstrip() for v in values]
     report(values, json_, "\n".join(lines) or "Nobody yet: `proponent users add NAME --role admin`.")

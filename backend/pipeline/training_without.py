@@ -6,7 +6,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from backend.catalogue.comparisons import Wanted, cells, cells_by_stated, find_comparison, list_changes
+from backend.catalogue.comparisons import (
+    Wanted,
+    cells,
+    cells_by_stated,
+    find_comparison,
+    list_changes,
+    rows_of,
+    stated_rows,
+)
 from backend.catalogue.database import read_session
 from backend.core.artifacts import Manifest, read_manifest
 from backend.core.errors import UserError
@@ -98,10 +106,8 @@ def _result(work: Workspace, model_id: str, left_out: LeftOut, corpus_id: str) -
         "left_out": len(left_out.ids),
         "sha256": left_out.settings["sha256"],
         "url": f"{_origin(work)}/comparisons/{model_id}",
-        "rows": [
-            {"task": task or None, "bucket": bucket or None, **asdict(cell)} for (task, bucket), cell in by_cell.items()
-        ],
-        "stated": [{"left_out": kind, **asdict(cell)} for kind, cell in by_stated.items()],
+        "rows": rows_of(by_cell),
+        "stated": stated_rows(by_stated),
         "changed": [asdict(change) for change in changed],
     }
 

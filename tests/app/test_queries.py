@@ -37,12 +37,15 @@ def afresh(url: str) -> str:
     return url if ".json" in url else f"{url}{'&' if '?' in url else '?'}visit={next(AFRESH)}"
 
 
+WITHOUT_DATA = {"/sign-in"}  # a form alone: it reads nothing when nobody is signed in
+
+
 @pytest.mark.parametrize("url", [*HTML, *JSON])
 def test_few_queries(client: TestClient, url: str) -> None:
     client.get(url)
     with counted() as statements:
         assert client.get(afresh(url)).status_code == 200
-    assert 1 <= len(statements) <= MOST
+    assert (url not in WITHOUT_DATA) <= len(statements) <= MOST
 
 
 @pytest.mark.parametrize(

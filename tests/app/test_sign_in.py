@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi import Depends
 from httpx2 import Response
 from sqlalchemy import Engine, func, select
 from starlette.testclient import TestClient
 
+from app.http.identity import require
 from app.main import create_app
 from backend.accounts.access import make_token, revoke_token
 from backend.accounts.audit import COMMAND_LINE
@@ -206,3 +208,15 @@ def test_a_page_for_those_signed_in_links_only_to_pages_that_are_there(https: Te
     links = set(re.findall(r'<a [^>]*href="(/[^"#]*)', page.text)) - {"/prompts/random"}  # no prompt here to draw
     assert len(links) > 4
     assert {link: https.get(link).status_code for link in links} == dict.fromkeys(links, 200)
+
+
+def test_a_route_for_curators_is_for_them_and_for_those_who_may_more(engine: Engine, tmp_path: Path) -> None:
+    with write_session(engine) as session:
+        add_user(session, COMMAND_LINE, "eve", Role.ANNOTATOR, PASSWORD)
+    with client_of(tmp_path) as client:
+        client.app.get("/curated", dependencies=[Depends(require(Role.CURATOR))])(lambda: "yes")  # type: ignore[attr-defined]
+        assert client.get("/curated").headers["location"] == "/sign-in?next=%2Fcurated"
+        assert client.get("/curated", headers={"accept": "application/json"}).status_code == 401
+        for name, status in (("eve", 403), ("ada", 200), ("root", 200)):
+            sign_in(client, name)
+            assert client.get("/curated").status_code == status, name
