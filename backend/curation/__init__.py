@@ -1,0 +1,1 @@
+"""What curators decide about passages: flags, lists of flagged passages, private sources."""
