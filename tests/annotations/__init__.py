@@ -1,0 +1,1 @@
+"""Writing, reading, pooling and exchanging annotations."""
