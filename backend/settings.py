@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     site: Literal["open", "closed"] = "open"
     """Who may read: open lets anyone, closed only those who have signed in."""
 
+    annotations: Literal["own", "annotators", "everyone"] = "annotators"
+    """Who sees what others say of a passage: own (nobody), annotators (and those above them) or everyone who reads."""
+
     session_days: int = Field(default=14, ge=1, le=366)
     """Days after which a browser has to sign in again."""
 

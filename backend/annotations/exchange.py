@@ -7,7 +7,7 @@ A line is an object with ``kind``: ``pool`` (with its items, which say whose lis
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from backend.accounts.audit import Actor, note
 from backend.accounts.roles import Role
 from backend.accounts.users import NAME
-from backend.annotations.reading import Wanted, in_order, names_of, words_of
+from backend.annotations.reading import Wanted, in_batches, names_of, words_of
 from backend.catalogue.account_models import User
 from backend.catalogue.annotated import count_annotations
 from backend.catalogue.annotation_models import Annotation, AnnotationChange, Pool, PoolItem
@@ -53,14 +53,17 @@ COLUMNS = (
 """Columns of the table; ``runs`` is run id -> rank."""
 
 
-def table_rows(session: Session, wanted: Wanted) -> Iterator[dict[str, Any]]:
-    """Annotations as rows of a table, from the oldest."""
-    for annotation, author in in_order(session, wanted):
-        yield table_row(annotation, author)
+def table_rows(session: Session, wanted: Wanted, blind: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+    """Annotations as rows of a table, from the oldest.
+
+    Of those made in a pool of ``blind`` it does not say whose lists the passage stood in; so in the functions below.
+    """
+    for batch in in_batches(session, wanted):
+        for annotation, author in batch:
+            yield _table_row(annotation, author, blind)
 
 
-def table_row(annotation: Annotation, author: str) -> dict[str, Any]:
-    """One of them."""
+def _table_row(annotation: Annotation, author: str, blind: Collection[str]) -> dict[str, Any]:
     about, span = words_of(annotation), annotation.span or {}
     return {
         "id": annotation.id,
@@ -71,7 +74,7 @@ def table_row(annotation: Annotation, author: str) -> dict[str, Any]:
         "end": span.get("end"),
         "note": annotation.note,
         **{name: about[name] for name in ("task", "slug", "prompt", "completion", "passage_id", "corpus")},
-        "runs": json.dumps(about["runs"]),
+        "runs": None if annotation.pool_id in blind else json.dumps(about["runs"]),
         "pool": annotation.pool_id,
         "query_hash": annotation.query_hash,
         "content_hash": annotation.content_hash,
@@ -82,7 +85,9 @@ def table_row(annotation: Annotation, author: str) -> dict[str, Any]:
     }
 
 
-def lines(session: Session, wanted: Wanted, *, pools: bool = True) -> Iterator[dict[str, Any]]:
+def lines(
+    session: Session, wanted: Wanted, *, pools: bool = True, blind: Collection[str] = ()
+) -> Iterator[dict[str, Any]]:
     """The pools (without a filter: all of them), then the annotations with their history, from the oldest."""
     if pools:
         chosen = select(Pool).order_by(Pool.created_at, Pool.id)
@@ -90,47 +95,48 @@ def lines(session: Session, wanted: Wanted, *, pools: bool = True) -> Iterator[d
             chosen = chosen.where(Pool.id == wanted.pool)
         for pool in session.scalars(chosen).all():
             yield _pool_line(session, pool)
-    for annotation, author in in_order(session, wanted):
-        yield annotation_line(session, annotation, author)
+    for batch in in_batches(session, wanted):
+        yield from annotation_lines(session, batch, blind)
 
 
-def annotation_line(session: Session, annotation: Annotation, author: str, *, runs: bool = True) -> dict[str, Any]:
-    """One annotation with its history; without ``runs`` it does not say whose lists the passage stood in."""
-    changes = session.scalars(
-        select(AnnotationChange)
-        .where(AnnotationChange.annotation_id == annotation.id)
-        .order_by(AnnotationChange.version)
-    ).all()
-    names = names_of(session, {change.user_id for change in changes})
-    subject = {name: value for name, value in annotation.subject.items() if runs or name != "runs"}
-    return {
-        "kind": "annotation",
-        "id": annotation.id,
-        "annotator": author,
-        "pool": annotation.pool_id,
-        "query_hash": annotation.query_hash,
-        "content_hash": annotation.content_hash,
-        "subject": subject,
-        "label": annotation.label,
-        "span": annotation.span,
-        "note": annotation.note,
-        "version": annotation.version,
-        "created_at": _moment(annotation.created_at),
-        "updated_at": _moment(annotation.updated_at),
-        "deleted_at": _moment(annotation.deleted_at),
-        "history": [
+def annotation_lines(
+    session: Session, rows: Sequence[tuple[Annotation, str]], blind: Collection[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """Annotations, given with their authors' names, with their histories."""
+    changes: dict[str, list[dict[str, Any]]] = {annotation.id: [] for annotation, _ in rows}
+    of_them = AnnotationChange.annotation_id.in_(list(changes))
+    joined = select(AnnotationChange, User.name).join(User, User.id == AnnotationChange.user_id).where(of_them)
+    for change, by in session.execute(joined.order_by(AnnotationChange.version)):
+        changes[change.annotation_id].append(
             {
                 "version": change.version,
                 "action": change.action,
                 "label": change.label,
                 "span": change.span,
                 "note": change.note,
-                "by": names[change.user_id],
+                "by": by,
                 "at": _moment(change.at),
             }
-            for change in changes
-        ],
-    }
+        )
+    for annotation, author in rows:
+        hidden = {"runs"} if annotation.pool_id in blind else set()
+        yield {
+            "kind": "annotation",
+            "id": annotation.id,
+            "annotator": author,
+            "pool": annotation.pool_id,
+            "query_hash": annotation.query_hash,
+            "content_hash": annotation.content_hash,
+            "subject": {name: value for name, value in annotation.subject.items() if name not in hidden},
+            "label": annotation.label,
+            "span": annotation.span,
+            "note": annotation.note,
+            "version": annotation.version,
+            "created_at": _moment(annotation.created_at),
+            "updated_at": _moment(annotation.updated_at),
+            "deleted_at": _moment(annotation.deleted_at),
+            "history": changes[annotation.id],
+        }
 
 
 def _pool_line(session: Session, pool: Pool) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from sqlalchemy import case, func, select
+from sqlalchemy import and_, case, func, select
 from sqlalchemy.orm import Session
 
 from backend.annotations.pools import by_hash
@@ -97,6 +98,43 @@ def read_queue(session: Session, pool: Pool, user_id: int, user_name: str) -> Qu
         judgements=sum(min(count(item)[0], pool.target) for item in items),
         target=pool.target,
     )
+
+
+class Progress(NamedTuple):
+    """How far a pool is."""
+
+    judgements: int
+    """Of all annotators, at most the target of each item."""
+    own: int
+    """Items that the annotator has judged."""
+    full: int
+    """Items that enough others have judged, and the annotator has not."""
+
+
+def progress_of_pools(session: Session, user_id: int) -> dict[str, Progress]:
+    """Pool id -> how far it is, of every pool with a judgement; one query."""
+    of_item = (
+        select(
+            Annotation.pool_id,
+            func.count().label("judgements"),
+            func.max(case((Annotation.user_id == user_id, 1), else_=0)).label("own"),
+        )
+        .where(Annotation.pool_id.is_not(None), *_STANDS)
+        .group_by(Annotation.pool_id, Annotation.query_hash, Annotation.content_hash)
+        .subquery()
+    )
+    many = of_item.c.judgements >= Pool.target
+    rows = session.execute(
+        select(
+            of_item.c.pool_id,
+            func.sum(case((many, Pool.target), else_=of_item.c.judgements)),
+            func.sum(of_item.c.own),
+            func.sum(case((and_(many, of_item.c.own == 0), 1), else_=0)),
+        )
+        .join(Pool, Pool.id == of_item.c.pool_id)
+        .group_by(of_item.c.pool_id)
+    )
+    return {row[0]: Progress(*map(int, row[1:])) for row in rows}
 
 
 def last_saved(session: Session, pool_id: str, user_id: int) -> Annotation | None:

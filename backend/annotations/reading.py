@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from backend.catalogue.account_models import User
@@ -139,20 +139,19 @@ def listed(
     return rows[:limit], len(rows) > limit
 
 
-def in_order(session: Session, wanted: Wanted) -> Iterator[tuple[Annotation, str]]:
-    """All of them with their authors' names, from the oldest, read in batches."""
+def in_batches(session: Session, wanted: Wanted) -> Iterator[list[tuple[Annotation, str]]]:
+    """All of them with their authors' names, from the oldest."""
     last: tuple[datetime, str] | None = None
     while True:
         statement = select(Annotation, User.name).join(User, User.id == Annotation.user_id).where(*wanted.conditions())
         if last is not None:
-            behind = and_(Annotation.created_at == last[0], Annotation.id > last[1])
-            statement = statement.where(or_(Annotation.created_at > last[0], behind))
-        rows = session.execute(statement.order_by(Annotation.created_at, Annotation.id).limit(BATCH)).all()
-        for annotation, author in rows:
-            yield annotation, author
-            last = annotation.created_at, annotation.id
+            statement = statement.where(tuple_(Annotation.created_at, Annotation.id) > last)
+        ordered = statement.order_by(Annotation.created_at, Annotation.id).limit(BATCH)
+        rows = [(annotation, author) for annotation, author in session.execute(ordered)]
+        yield rows
         if len(rows) < BATCH:
             return
+        last = rows[-1][0].created_at, rows[-1][0].id
 
 
 BATCH = 500

@@ -62,19 +62,15 @@ class About:
     """As ``Annotation.subject``."""
 
 
-def find_own(session: Session, user_id: int, about: About) -> Annotation | None:
-    """A user's annotation of something, a deleted one too."""
-    pool = Annotation.pool_id.is_(None) if about.pool_id is None else Annotation.pool_id == about.pool_id
-    return session.scalar(
-        select(Annotation)
-        .where(
-            Annotation.user_id == user_id,
-            Annotation.query_hash == about.query_hash,
-            Annotation.content_hash == about.content_hash,
-            pool,
-        )
-        .with_for_update()
+def find_own(session: Session, user_id: int, about: About, *, lock: bool = False) -> Annotation | None:
+    """A user's annotation of something, a deleted one too; ``lock``: to be changed."""
+    wanted = select(Annotation).where(
+        Annotation.user_id == user_id,
+        Annotation.query_hash == about.query_hash,
+        Annotation.content_hash == about.content_hash,
+        Annotation.pool_id.is_(None) if about.pool_id is None else Annotation.pool_id == about.pool_id,
     )
+    return session.scalar(wanted.with_for_update() if lock else wanted)
 
 
 def own_annotation(session: Session, user_id: int | None, annotation_id: str) -> Annotation:
@@ -92,13 +88,13 @@ def save(session: Session, actor: Actor, about: About, judgement: Judgement, ver
     The same judgement again changes nothing, so that a form may be sent twice. Raises OutdatedAnnotation.
     """
     assert actor.user_id is not None
-    standing = find_own(session, actor.user_id, about)
+    standing = find_own(session, actor.user_id, about, lock=True)
     if standing is None:
         try:
             with session.begin_nested():
                 return _create(session, actor, actor.user_id, about, judgement)
         except IntegrityError:  # the same form, sent twice at once
-            standing = find_own(session, actor.user_id, about)
+            standing = find_own(session, actor.user_id, about, lock=True)
             if standing is None:
                 raise
     if standing.deleted_at is None and content_of(standing) == stored_content(judgement):

@@ -107,3 +107,8 @@ def group_sizes(session: Session, corpus_id: str, groups: Collection[str]) -> di
         .group_by(Passage.near_duplicates)
     )
     return {group: count for group, count in session.execute(statement) if group is not None}
+
+
+def passages_by_ids(session: Session, corpus_id: str, ids: Collection[str]) -> list[Passage]:
+    """The passages of a corpus with the given ids."""
+    return list(session.scalars(select(Passage).where(Passage.corpus_id == corpus_id, Passage.passage_id.in_(ids))))

@@ -1,0 +1,82 @@
+"""The form with which a passage is judged: what was typed, what is wrong with it, what it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from app.http.forms import Fields, readable
+from backend.annotations.writing import LONGEST_NOTE, Judgement
+from backend.catalogue.annotation_models import Annotation
+from backend.core.labels import Label
+from backend.core.spans import CONTEXT, LONGEST_QUOTE, find_span
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """The form as it was typed."""
+
+    label: str = ""
+    quote: str = ""
+    prefix: str = ""
+    suffix: str = ""
+    note: str = ""
+    version: int = 0
+    """The version of the annotation that the form was made from; 0 where there was none."""
+
+    @classmethod
+    def of(cls, annotation: Annotation | None) -> Typed:
+        """The form filled in with an annotation; empty for none, or one that was taken back."""
+        if annotation is None:
+            return cls()
+        if annotation.deleted_at is not None:
+            return cls(version=annotation.version)
+        span = annotation.span or {"quote": "", "prefix": "", "suffix": ""}
+        return cls(
+            annotation.label or "",
+            span["quote"],
+            span["prefix"],
+            span["suffix"],
+            annotation.note,
+            annotation.version,
+        )
+
+    @classmethod
+    def read(cls, form: Fields) -> Typed:
+        """What a browser sent."""
+        return cls(
+            label=readable(form.one("label")),
+            quote=readable(form.one("quote")).strip(),
+            prefix=readable(form.one("prefix"))[-CONTEXT:],
+            suffix=readable(form.one("suffix"))[:CONTEXT],
+            note=readable(form.one("note")).strip(),
+            version=number(form.one("version")),
+        )
+
+    def made_from(self, version: int) -> Typed:
+        """The same words over another version, whose author has seen now what stands."""
+        return replace(self, version=version)
+
+    def judged(self, text: str, *, needs_label: bool) -> tuple[Judgement | None, dict[str, str]]:
+        """What the form says of a passage's text; or None with the field and the reason of each fault."""
+        faults: dict[str, str] = {}
+        label = Label(self.label) if self.label in tuple(Label) else None
+        if self.label and label is None:
+            faults["label"] = "There is no such label."
+        elif needs_label and label is None:
+            faults["label"] = "Choose a label, or put the passage aside."
+        if len(self.note) > LONGEST_NOTE:
+            faults["note"] = f"A note has at most {LONGEST_NOTE:,} characters; this one has {len(self.note):,}."
+        span = find_span(text, self.quote, self.prefix, self.suffix)
+        if len(self.quote) > LONGEST_QUOTE:
+            faults["quote"] = f"A quote has at most {LONGEST_QUOTE:,} characters; this one has {len(self.quote):,}."
+        elif self.quote and span is None:
+            faults["quote"] = "The passage does not hold these words. Copy them from it as they stand there."
+        judgement = Judgement(label, span, self.note)
+        if not faults and judgement.is_empty:
+            faults["label"] = "Choose a label, quote some words or write a note."
+        return (None, faults) if faults else (judgement, {})
+
+
+def number(text: str) -> int:
+    """A whole number that a form carries; 0 for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0

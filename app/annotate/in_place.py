@@ -1,0 +1,144 @@
+"""Judging one passage for one prompt, from the prompt's page: the form, and what stands under a card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sqlalchemy.orm import Session
+from starlette.requests import Request
+
+from app.annotate.forms import Typed
+from app.http.formats import address, prompt_address
+from app.http.viewers import Viewer
+from app.prompts.highlight import prompt_pieces
+from backend.accounts.roles import Role
+from backend.annotations.reading import Shown, of_prompt
+from backend.annotations.subjects import Pair
+from backend.annotations.writing import find_own
+from backend.catalogue.annotation_models import Annotation
+from backend.catalogue.models import Passage
+from backend.catalogue.prompts import passages_by_ids
+from backend.settings import Settings
+
+AT = "/annotate/in-place"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is said of one passage, under its card."""
+
+    shown: list[Shown]
+    form: str | None
+    """Address of the form; None for a viewer who may not judge."""
+
+
+@dataclass(frozen=True, slots=True)
+class InPlacePage:
+    """The page of one passage for one prompt."""
+
+    slug: str
+    passage_id: str
+    corpus_id: str
+    pieces: tuple[str, str, str]
+    text: str
+    title: str | None
+    source: str
+    private: bool
+    typed: Typed
+    others: list[Shown]
+    own: Annotation | None
+    """A deleted one too."""
+    editing: bool
+    """The form is open; else what stands is shown."""
+    back: str
+    here: str
+    faults: dict[str, str] = field(default_factory=dict)
+    standing: Annotation | None = None
+    """What another window of the same annotator has saved meanwhile."""
+
+    @property
+    def draft(self) -> str:
+        """What a browser keeps unsaved words under."""
+        return f"in-place/{self.slug}/{self.passage_id}"
+
+
+def sees_others(request: Request, viewer: Viewer) -> bool:
+    """Whether a viewer sees what others say, by the setting."""
+    settings: Settings = request.app.state.settings
+    return settings.annotations == "everyone" or (settings.annotations == "annotators" and viewer.may(Role.ANNOTATOR))
+
+
+def form_address(slug: str, passage_id: str, back: str | None = None, *, edit: bool = False) -> str:
+    """Address of the form for a passage of a prompt."""
+    given = {"prompt": slug, "passage": passage_id, "edit": "true" if edit else None, "back": back}
+    return address(AT, given)
+
+
+def judged_cards(
+    request: Request, session: Session, viewer: Viewer, slug: str, query_hash: str, corpus_id: str, ids: Iterable[str]
+) -> dict[str, Judged]:
+    """What to show under the cards of a prompt's page, by passage id; nothing where nobody sees or writes any."""
+    judges, others = viewer.may(Role.ANNOTATOR), sees_others(request, viewer)
+    if not judges and not others:
+        return {}
+    passages = passages_by_ids(session, corpus_id, set(ids))
+    known = {passage.passage_id: (passage.content_hash, passage.text) for passage in passages}
+    shown = of_prompt(session, query_hash, known, viewer.user_id, others=others)
+    return {
+        passage_id: Judged(
+            [blurred(one, viewer) for one in shown.get(passage_id, [])],
+            form_address(slug, passage_id) if judges else None,
+        )
+        for passage_id in known
+    }
+
+
+def blurred(one: Shown, viewer: Viewer) -> Shown:
+    """An annotation without its author's name, for those who judge nothing here."""
+    if viewer.may(Role.ANNOTATOR):
+        return one
+    return Shown(**{**{name: getattr(one, name) for name in one.__slots__}, "author": "an annotator"})
+
+
+def build_in_place(
+    request: Request,
+    session: Session,
+    viewer: Viewer,
+    pair: Pair,
+    back: str,
+    *,
+    edit: bool,
+    typed: Typed | None = None,
+    faults: dict[str, str] | None = None,
+    standing: Annotation | None = None,
+) -> InPlacePage:
+    """The page; with ``faults`` or ``standing`` the form as it was typed."""
+    assert viewer.user_id is not None
+    prompt, passage = pair.prompt, pair.passage
+    own = find_own(session, viewer.user_id, pair.about(None, {}))
+    stands = own is not None and own.deleted_at is None
+    return InPlacePage(
+        slug=prompt.slug,
+        passage_id=passage.passage_id,
+        corpus_id=passage.corpus_id,
+        pieces=prompt_pieces(prompt.prompt, prompt.completion),
+        text=passage.text,
+        title=passage.title,
+        source=passage.source,
+        private=passage.withheld,
+        typed=typed or Typed.of(own),
+        others=_others(request, session, viewer, prompt.query_hash, passage),
+        own=own,
+        editing=typed is not None or edit or not stands,
+        back=back or prompt_address(prompt.slug),
+        here=form_address(prompt.slug, passage.passage_id, back),
+        faults=faults or {},
+        standing=standing,
+    )
+
+
+def _others(request: Request, session: Session, viewer: Viewer, query_hash: str, passage: Passage) -> list[Shown]:
+    known = {passage.passage_id: (passage.content_hash, passage.text)}
+    found = of_prompt(session, query_hash, known, viewer.user_id, others=sees_others(request, viewer))
+    return [one for one in found.get(passage.passage_id, []) if not (one.own and one.pool_id is None)]
