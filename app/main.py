@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from app.accounts.routes import router as accounts
 from app.annotate.queue_routes import router as pools
-from app.annotate.routes import router as annotations
+from app.annotate.routes import router as annotate
 from app.api.pages import router as api_docs
 from app.api.routes import router as api
 from app.ask.routes import router as ask
@@ -93,7 +93,7 @@ def create_app(settings: Settings | None = None) -> Application:
     app.state.sign_in_limit = PerMinute(settings.sign_ins_per_minute)
     app.state.templates = Jinja2Blocks(env=make_environment())
     add_error_handlers(app)
-    pages = (home, prompts, passages, ask, runs, comparisons, methods, annotations, pools, preferences, accounts)
+    pages = (home, prompts, passages, ask, runs, comparisons, methods, annotate, pools, preferences, accounts)
     for router in (*pages, api, api_docs, metrics):
         app.include_router(router)
     if settings.development:

@@ -37,9 +37,9 @@ const KEYS = {
 };
 
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.closest("input, select, textarea, [contenteditable]");
+  const typing = event.target.closest("input:not([type=radio]), select, textarea, [contenteditable]");
   if (event.ctrlKey || event.metaKey || event.altKey || typing || one("dialog[open]")) return;
-  const act = KEYS[event.key];
+  const act = window.pageKeys?.[event.key] ?? KEYS[event.key];
   if (!act) return;
   event.preventDefault();
   act();

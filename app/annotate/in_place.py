@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 
 from app.annotate.forms import Typed
-from app.http.formats import address, prompt_address
-from app.http.viewers import Viewer
+from app.http.formats import address, here, prompt_address
+from app.http.viewers import Viewer, viewer_of
 from app.prompts.highlight import prompt_pieces
 from backend.accounts.roles import Role
 from backend.annotations.reading import Shown, of_prompt
 from backend.annotations.subjects import Pair
 from backend.annotations.writing import find_own
 from backend.catalogue.annotation_models import Annotation
-from backend.catalogue.models import Passage
+from backend.catalogue.models import Prompt
 from backend.catalogue.prompts import passages_by_ids
 from backend.settings import Settings
 
@@ -47,15 +48,24 @@ class InPlacePage:
     private: bool
     typed: Typed
     others: list[Shown]
+    """What others say, and what the viewer said blind."""
     own: Annotation | None
     """A deleted one too."""
+    own_shown: Shown | None
+    """The same for showing; None for none, or a deleted one."""
     editing: bool
     """The form is open; else what stands is shown."""
     back: str
     here: str
+    edit: str
     faults: dict[str, str] = field(default_factory=dict)
     standing: Annotation | None = None
     """What another window of the same annotator has saved meanwhile."""
+
+    @property
+    def at(self) -> str:
+        """What makes ids of the form unique on a page with several."""
+        return hashlib.sha256(self.passage_id.encode()).hexdigest()[:12]
 
     @property
     def draft(self) -> str:
@@ -76,21 +86,23 @@ def form_address(slug: str, passage_id: str, back: str | None = None, *, edit: b
 
 
 def judged_cards(
-    request: Request, session: Session, viewer: Viewer, slug: str, query_hash: str, corpus_id: str, ids: Iterable[str]
+    request: Request, session: Session, prompt: Prompt, corpus_id: str, ids: Collection[str]
 ) -> dict[str, Judged]:
-    """What to show under the cards of a prompt's page, by passage id; nothing where nobody sees or writes any."""
+    """What to show under the cards of a prompt's page, by passage id; nothing where the viewer sees and writes none."""
+    viewer, back = viewer_of(request.scope), here(request)
     judges, others = viewer.may(Role.ANNOTATOR), sees_others(request, viewer)
-    if not judges and not others:
+    if not judges and (not others or not prompt.annotation_count):
         return {}
-    passages = passages_by_ids(session, corpus_id, set(ids))
+    passages = passages_by_ids(session, corpus_id, ids)
     known = {passage.passage_id: (passage.content_hash, passage.text) for passage in passages}
-    shown = of_prompt(session, query_hash, known, viewer.user_id, others=others)
+    shown = of_prompt(session, prompt.query_hash, known, viewer.user_id, others=others)
     return {
         passage_id: Judged(
             [blurred(one, viewer) for one in shown.get(passage_id, [])],
-            form_address(slug, passage_id) if judges else None,
+            form_address(prompt.slug, passage_id, back) if judges else None,
         )
         for passage_id in known
+        if judges or passage_id in shown
     }
 
 
@@ -117,7 +129,10 @@ def build_in_place(
     assert viewer.user_id is not None
     prompt, passage = pair.prompt, pair.passage
     own = find_own(session, viewer.user_id, pair.about(None, {}))
-    stands = own is not None and own.deleted_at is None
+    known = {passage.passage_id: (passage.content_hash, passage.text)}
+    others = sees_others(request, viewer)
+    said = of_prompt(session, prompt.query_hash, known, viewer.user_id, others=others).get(passage.passage_id, [])
+    own_shown = next((one for one in said if own is not None and one.id == own.id), None)
     return InPlacePage(
         slug=prompt.slug,
         passage_id=passage.passage_id,
@@ -128,17 +143,13 @@ def build_in_place(
         source=passage.source,
         private=passage.withheld,
         typed=typed or Typed.of(own),
-        others=_others(request, session, viewer, prompt.query_hash, passage),
+        others=[one for one in said if one is not own_shown],
         own=own,
-        editing=typed is not None or edit or not stands,
+        own_shown=own_shown,
+        editing=typed is not None or edit or (own_shown is None and (own is None or not own.deleted_at)),
         back=back or prompt_address(prompt.slug),
         here=form_address(prompt.slug, passage.passage_id, back),
+        edit=form_address(prompt.slug, passage.passage_id, back, edit=True),
         faults=faults or {},
         standing=standing,
     )
-
-
-def _others(request: Request, session: Session, viewer: Viewer, query_hash: str, passage: Passage) -> list[Shown]:
-    known = {passage.passage_id: (passage.content_hash, passage.text)}
-    found = of_prompt(session, query_hash, known, viewer.user_id, others=sees_others(request, viewer))
-    return [one for one in found.get(passage.passage_id, []) if not (one.own and one.pool_id is None)]

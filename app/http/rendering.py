@@ -20,6 +20,7 @@ from app.http import words
 from app.http.cookies import read_cookie
 from app.http.formats import address, here, method_address, passage_address, prompt_address, wants_part, web_link
 from app.http.viewers import viewer_of
+from app.labels_text import LABELS, label_text
 from app.methods_text import method_text
 from app.tasks_text import task_text
 
@@ -66,6 +67,8 @@ def make_environment() -> Environment:
         "prompt_address": prompt_address,
         "method_text": method_text,
         "task_text": task_text,
+        "label_text": label_text,
+        "LABELS": LABELS,
         "THEMES": THEMES,
     }
     environment.filters |= {

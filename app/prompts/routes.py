@@ -9,13 +9,14 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
+from app.annotate.in_place import judged_cards
 from app.http.database import ReadSession, read_while_streaming
 from app.http.errors import not_found
 from app.http.exports import Format, export
 from app.http.parameters import bad_parameters, parameters_of
 from app.http.rendering import render
 from app.prompts import rankings, views
-from app.prompts.columns import build_page
+from app.prompts.columns import PromptPage, build_page
 from app.prompts.parameters import ListedParameters, ListParameters, PinnedParameters, PromptParameters
 from backend.catalogue.prompt_lists import random_slug
 from backend.catalogue.runs import RunSummary
@@ -98,7 +99,7 @@ def prompt_page(request: Request, session: ReadSession, slug: str, asked: Prompt
     except rankings.MissingMethods as missing:
         raise bad_parameters(request, missing.error) from missing
     page = build_page(session, loaded, shown, asked, pinned=False, may_ask=may_ask(request))
-    return render(request, "prompts/prompt.html", {"page": page})
+    return _rendered(request, session, loaded, page)
 
 
 @router.get("/r/{runs}/{slug}.json")
@@ -123,7 +124,14 @@ def pinned_jsonl(session: ReadSession, runs: str, slug: str, asked: PinnedAsked)
 def pinned_page(request: Request, session: ReadSession, runs: str, slug: str, asked: PinnedAsked) -> Response:
     loaded = _pinned(session, slug, runs)
     page = build_page(session, loaded, loaded.runs, asked, pinned=True, may_ask=may_ask(request))
-    return render(request, "prompts/prompt.html", {"page": page})
+    return _rendered(request, session, loaded, page)
+
+
+def _rendered(request: Request, session: Session, loaded: rankings.Rankings, page: PromptPage) -> Response:
+    """The page with what people say of its passages."""
+    ids = {card.passage_id for column in page.columns for card in column.cards}
+    judged = judged_cards(request, session, loaded.prompt, loaded.corpus_id, ids)
+    return render(request, "prompts/prompt.html", {"page": page, "judged": judged})
 
 
 def may_ask(request: Request) -> bool:

@@ -13,7 +13,7 @@ from app.http.parameters import FieldError
 from app.methods_text import method_order, method_text
 from app.prompts.facets import Chip, Facet, Preset, chips_of, facets_of, presets, total_of
 from app.prompts.highlight import prompt_pieces
-from app.prompts.parameters import DEFAULT_METHODS, LIMIT, ListedParameters, ListParameters
+from app.prompts.parameters import DEFAULT_METHODS, FILTERS, LIMIT, ListedParameters, ListParameters
 from app.tasks_text import task_text
 from backend.catalogue import prompt_lists as catalogue
 from backend.catalogue.models import Output, Prompt
@@ -102,6 +102,8 @@ class PromptList:
     next: str | None
     random: str
     exports: list[tuple[str, str]]
+    pool: str
+    """Where a pool to judge is made of these prompts."""
 
 
 def build_list(session: Session, asked: ListParameters) -> PromptList:
@@ -131,6 +133,7 @@ def build_list(session: Session, asked: ListParameters) -> PromptList:
         next=address("/prompts", {**listed, **limit, "after": found.after}) if found.after else None,
         random=address("/prompts/random", listed),
         exports=[(kind, address(f"/prompts.{kind.lower()}", listed)) for kind in ("JSON", "CSV", "JSONL")],
+        pool=address("/annotate/pools/new", asked.model_dump(include={*FILTERS}, exclude_none=True)),
     )
 
 
