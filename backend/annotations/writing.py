@@ -100,7 +100,7 @@ def save(session: Session, actor: Actor, about: About, judgement: Judgement, ver
     if standing.deleted_at is None and content_of(standing) == stored_content(judgement):
         return standing
     if standing.version != version:
-        raise OutdatedAnnotation(standing)
+        raise _outdated(session, standing)
     action = "edit" if standing.deleted_at is None else "restore"
     standing.subject = about.subject
     return _change(session, actor, standing, action, stored_content(judgement))
@@ -156,8 +156,14 @@ def content_of(annotation: Annotation | AnnotationChange) -> Content:
 def _at(session: Session, actor: Actor, annotation_id: str, version: int) -> Annotation:
     found = own_annotation(session, actor.user_id, annotation_id)
     if found.version != version:
-        raise OutdatedAnnotation(found)
+        raise _outdated(session, found)
     return found
+
+
+def _outdated(session: Session, standing: Annotation) -> OutdatedAnnotation:
+    """The refusal, with an annotation that can be read after the session has ended."""
+    session.expunge(standing)
+    return OutdatedAnnotation(standing)
 
 
 def _create(session: Session, actor: Actor, user_id: int, about: About, judgement: Judgement) -> Annotation:

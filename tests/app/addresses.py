@@ -3,6 +3,37 @@
 TRACKSTAR = "trackstar-abc000000000"
 BM25 = "bm25-abc000000004"
 WITHOUT = "5eed00000009"
+CLOSED_POOL, OPEN_POOL = "b11d00000001", "b11d00000002"
+FIRST = f"{1:024x}"
+"""An annotation that ben made in the closed pool."""
+
+IN_PLACE = "/annotate/in-place?prompt=capital-peru&passage=fact%2Fcapital%2Fperu%2F0"
+SIGNED_IN = {
+    "/annotate": "annotator",
+    f"/annotate/pools/{OPEN_POOL}": "annotator",
+    f"/annotate/pools/{CLOSED_POOL}": "annotator",
+    IN_PLACE: "annotator",
+    f"{IN_PLACE}&edit=true": "annotator",
+    "/annotate/mine": "annotator",
+    "/annotate/mine?label=states-fact&pool=none": "annotator",
+    f"/annotations/{FIRST}": "annotator",
+    "/prompts/capital-peru?methods=bm25": "annotator",
+    "/annotate/pools/new": "curator",
+    "/annotate/pools/new?task=facts&q=capital": "curator",
+    "/annotations": "curator",
+    f"/annotations?pool={CLOSED_POOL}&user=ben&limit=2": "curator",
+}
+"""Pages that only those who have signed in see, or see so, and the least role that sees them."""
+
+SIGNED_IN_JSON = {
+    "/annotate.json": "annotator",
+    "/annotate/mine.json": "annotator",
+    f"/annotations/{FIRST}.json": "annotator",
+    "/annotations.json": "curator",
+}
+BY_ROLE = {"reader": "rita", "annotator": "ben", "curator": "ada", "admin": "root"}
+"""Who of the example's people has which role."""
+
 HTML = (
     "/",
     "/prompts",

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from tests.app.clock import Clock
+from tests.app.example_annotations import add_annotations
 from tests.app.example_catalogue import fill, open_empty, settings_for
 from tests.app.example_comparison import add_comparison
 from tests.app.example_measurements import add_measurements
@@ -34,6 +35,7 @@ def full_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_measurements(engine)
     add_comparison(engine)
     add_failed_question(engine)
+    add_annotations(engine, home)
     engine.dispose()
     return home
 

@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 
 from app.http.rendering import TEMPLATES
 from app.main import create_app
-from tests.app.addresses import BM25, HTML, TRACKSTAR, WITHOUT
+from tests.app.addresses import BM25, BY_ROLE, HTML, SIGNED_IN, TRACKSTAR, WITHOUT
+from tests.app.example_annotations import token_of
 from tests.app.example_catalogue import add_stages, fill, settings_for
 from tests.app.example_text import HOSTILE, HOSTILE_URL
 from tests.app.fake_worker import FAILED_ASK
@@ -214,6 +215,8 @@ def test_every_template_is_rendered(full_home, monkeypatch: pytest.MonkeyPatch) 
     with TestClient(create_app(settings_for(full_home))) as client:
         for url in (*HTML, f"/jobs/{FAILED_ASK}", "/questions", "/docs", "/nothing/here"):
             client.get(url)
+        for url, role in SIGNED_IN.items():
+            assert client.get(url, headers=token_of(full_home, BY_ROLE[role])).status_code == 200
     in_development = settings_for(full_home).model_copy(update={"development": True})
     with TestClient(create_app(in_development)) as client:
         assert client.get("/dev/patterns").status_code == 200
