@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backend.cli.annotations import annotations_app
 from backend.cli.evaluate import evaluate_app
 from backend.cli.options import (
     HomeOption,
@@ -49,6 +50,7 @@ corpus_app = typer.Typer(help="Bring in passages and queries.", no_args_is_help=
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(users_app, name="users")
+app.add_typer(annotations_app, name="annotations")
 
 CorpusOption = Annotated[str | None, typer.Option("--corpus", help="Corpus id; the newest by default.")]
 QueriesOption = Annotated[
