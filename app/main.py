@@ -11,6 +11,7 @@ from jinja2_fragments.fastapi import Jinja2Blocks
 from starlette.types import ASGIApp
 
 from app.accounts.routes import router as accounts
+from app.agreement.routes import router as agreement
 from app.annotate.queue_routes import router as pools
 from app.annotate.routes import router as annotate
 from app.api.pages import router as api_docs
@@ -93,7 +94,20 @@ def create_app(settings: Settings | None = None) -> Application:
     app.state.sign_in_limit = PerMinute(settings.sign_ins_per_minute)
     app.state.templates = Jinja2Blocks(env=make_environment())
     add_error_handlers(app)
-    pages = (home, prompts, passages, ask, runs, comparisons, methods, annotate, pools, preferences, accounts)
+    pages = (
+        home,
+        prompts,
+        passages,
+        ask,
+        runs,
+        comparisons,
+        methods,
+        annotate,
+        pools,
+        agreement,
+        preferences,
+        accounts,
+    )
     for router in (*pages, api, api_docs, metrics):
         app.include_router(router)
     if settings.development:

@@ -21,6 +21,7 @@ SIGNED_IN = {
     "/annotate/pools/new": "curator",
     "/annotate/pools/new?task=facts&q=capital": "curator",
     "/annotations": "curator",
+    "/agreement": "curator",
     f"/annotations?pool={CLOSED_POOL}&user=ben&limit=2": "curator",
 }
 """Pages that only those who have signed in see, or see so, and the least role that sees them."""
@@ -59,6 +60,9 @@ HTML = (
     f"/comparisons/{WITHOUT}?prompts=hostile-0,hostile-2,nobody&limit=2",
     f"/comparisons/{WITHOUT}?q=capital+of&start=3",
     "/ask",
+    "/agreement",
+    f"/agreement?pool={CLOSED_POOL}",
+    "/agreement?task=arithmetic&include=in-place",
     "/sign-in",
     "/ask?prompt=Two%0Alines&by=model&method=bm25&task=facts",
 )
@@ -72,5 +76,6 @@ JSON = (
     "/runs.json",
     f"/runs/{TRACKSTAR}.json",
     "/comparisons.json",
+    "/agreement.json",
     f"/comparisons/{WITHOUT}.json",
 )

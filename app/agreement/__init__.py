@@ -1,0 +1,1 @@
+"""How far annotators agree, and how precise the methods are by their labels."""
