@@ -10,7 +10,9 @@ from fastapi.routing import iter_route_contexts
 from jinja2_fragments.fastapi import Jinja2Blocks
 from starlette.types import ASGIApp
 
+from app.accounts.own_routes import router as own_account
 from app.accounts.routes import router as accounts
+from app.admin.routes import router as admin
 from app.agreement.routes import router as agreement
 from app.annotate.queue_routes import router as pools
 from app.annotate.routes import router as annotate
@@ -94,21 +96,9 @@ def create_app(settings: Settings | None = None) -> Application:
     app.state.sign_in_limit = PerMinute(settings.sign_ins_per_minute)
     app.state.templates = Jinja2Blocks(env=make_environment())
     add_error_handlers(app)
-    pages = (
-        home,
-        prompts,
-        passages,
-        ask,
-        runs,
-        comparisons,
-        methods,
-        annotate,
-        pools,
-        agreement,
-        preferences,
-        accounts,
-    )
-    for router in (*pages, api, api_docs, metrics):
+    reading = (home, prompts, passages, ask, runs, comparisons, methods, agreement)
+    writing = (annotate, pools, accounts, own_account, admin, preferences)
+    for router in (*reading, *writing, api, api_docs, metrics):
         app.include_router(router)
     if settings.development:
         app.include_router(dev)

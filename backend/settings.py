@@ -39,8 +39,8 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run: auto (CUDA where there is one), cpu or cuda."""
 
-    asking: Literal["anyone", "nobody"] = "anyone"
-    """Who may ask questions that a worker scores: anyone or nobody."""
+    asking: Literal["anyone", "signed-in", "nobody"] = "anyone"
+    """Who may ask questions that a worker scores: anyone, those who have signed in, or nobody."""
 
     site: Literal["open", "closed"] = "open"
     """Who may read: open lets anyone, closed only those who have signed in."""

@@ -33,11 +33,7 @@ def sign_in(request: Request, form: Fields) -> Response | None:
     Attempts are counted for the address and for the name, right or wrong, before anything is looked up.
     """
     name, password = normalised(readable(form.one("name")))[:100], form.one("password")
-    limit: PerMinute = request.app.state.sign_in_limit
-    for client in (f"address {network_of(request.scope)}", f"name {name}"):
-        seconds = limit.hit(client)
-        if seconds is not None:
-            raise too_many(seconds)
+    count_attempt(request, name)
     catalogue: Catalogue = request.app.state.catalogue
     settings: Settings = request.app.state.settings
     request_id = visit_of(request.scope).id
@@ -58,6 +54,15 @@ def sign_in(request: Request, form: Fields) -> Response | None:
     response = RedirectResponse(local_path(form.one("next", "/")), 303, headers=NO_STORE)
     set_cookie(request, response, SESSION_COOKIE, secret, settings.session_days * DAY)
     return response
+
+
+def count_attempt(request: Request, name: str) -> None:
+    """Count an attempt to say somebody's password, for the address and for the name; raises a Problem (429)."""
+    limit: PerMinute = request.app.state.sign_in_limit
+    for client in (f"address {network_of(request.scope)}", f"name {name}"):
+        seconds = limit.hit(client)
+        if seconds is not None:
+            raise too_many(seconds)
 
 
 def sign_out(request: Request) -> Response:

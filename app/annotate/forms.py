@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from app.http.forms import Fields, readable
+from app.http.forms import Fields, number, readable
 from backend.annotations.writing import LONGEST_NOTE, Judgement
 from backend.catalogue.annotation_models import Annotation
 from backend.core.labels import Label
@@ -75,8 +75,3 @@ class Typed:
         if not faults and judgement.is_empty:
             faults["label"] = "Choose a label, quote some words or write a note."
         return (None, faults) if faults else (judgement, {})
-
-
-def number(text: str) -> int:
-    """A whole number that a form carries; 0 for anything else."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from app.annotate.forms import Typed, number
+from app.annotate.forms import Typed
 from app.annotate.pool_views import PoolForm, build_home, build_new, pools_json, read_plan
 from app.annotate.queue_views import QueuePage, build_queue, pool_address
 from app.http.database import Catalogue, ReadSession
 from app.http.errors import FieldError, Problem, not_found
 from app.http.formats import wants_json
-from app.http.forms import Form
+from app.http.forms import Form, number
 from app.http.headers import NO_STORE
 from app.http.identity import actor_of, require
 from app.http.parameters import parameters_of

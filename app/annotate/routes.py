@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
-from app.annotate.forms import Typed, number
+from app.annotate.forms import Typed
 from app.annotate.in_place import InPlacePage, build_in_place, form_address
 from app.annotate.lists import (
     AnnotationParameters,
@@ -26,7 +26,7 @@ from app.http.database import Catalogue, ReadSession, read_while_streaming
 from app.http.errors import not_found
 from app.http.exports import Format, export
 from app.http.formats import local_path, wants_json, wants_part
-from app.http.forms import Form
+from app.http.forms import Form, number
 from app.http.headers import NO_STORE
 from app.http.identity import actor_of
 from app.http.parameters import parameters_of

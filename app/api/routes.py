@@ -57,7 +57,7 @@ QuestionId = Annotated[str, Path(description="Id of the question.", examples=["5
 
 async def asking_is_on(request: Request) -> None:
     """Raises a Problem (403) where nobody may ask."""
-    require_asking(request.app.state.settings)
+    require_asking(request)
 
 
 @router.get(

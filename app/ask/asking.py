@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.requests import Request
+
 from app.http.database import Catalogue
 from app.http.errors import FieldError, Problem
+from app.http.identity import sign_in_needed
+from app.http.viewers import viewer_of
 from backend.core.artifacts import Home
 from backend.core.records import TASKS
 from backend.jobs import checking
@@ -106,7 +110,16 @@ def submit(
         raise Problem(422, "Not the same question", str(conflict), errors) from conflict
 
 
-def require_asking(settings: Settings) -> None:
-    """Raise a Problem of status 403 where nobody may ask."""
+def may_ask(request: Request) -> bool:
+    """Whether who looks at a page may ask questions of their own."""
+    settings: Settings = request.app.state.settings
+    return settings.asking == "anyone" or (settings.asking == "signed-in" and viewer_of(request.scope).signed_in)
+
+
+def require_asking(request: Request) -> None:
+    """Raise a Problem where who asks may not: 403, or where signing in would help what leads there."""
+    settings: Settings = request.app.state.settings
     if settings.asking == "nobody":
         raise Problem(403, "Asking is switched off", "This installation shows stored prompts only.", link=("/", "Home"))
+    if not may_ask(request):
+        raise sign_in_needed(request)

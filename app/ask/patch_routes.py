@@ -25,8 +25,8 @@ router = APIRouter()
 
 @router.post("/questions/{slug}/tail-patch", dependencies=[Depends(asking_limit)])
 def measure_tail_patch(request: Request, session: ReadSession, slug: str, form: Form) -> Response:
+    require_asking(request)
     settings = request.app.state.settings
-    require_asking(settings)
     shown = form.one("runs", form.one("run")).split("+")
     loaded, model_id = _measurable(session, slug, form.one("run"), shown)
     session.close()

@@ -1,4 +1,7 @@
-"""Readers without accounts: a random cookie, set with the first question, of which only a hash is stored."""
+"""Who asks: the user, or a reader without an account by a random cookie, set with the first question.
+
+Only a hash of the cookie is stored. What somebody asked before they signed in stays with the cookie.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.http.cookies import YEAR, read_cookie, set_cookie
+from app.http.viewers import viewer_of
 
 COOKIE = "reader"
 WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{32,64}")
@@ -36,7 +40,10 @@ class Reader:
 
 
 def reader_of(request: Request) -> Reader | None:
-    """The reader whose cookie a request carries."""
+    """The user, or the reader whose cookie a request carries."""
+    viewer = viewer_of(request.scope)
+    if viewer.signed_in:
+        return Reader(f"user {viewer.user_id}", known=True)  # no cookie is like this
     secret = read_cookie(request, COOKIE) or ""
     return Reader(secret, known=True) if WELL_FORMED.fullmatch(secret) else None
 

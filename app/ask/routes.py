@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
-from app.ask.asking import Question, require_asking, submit
+from app.ask.asking import Question, may_ask, require_asking, submit
 from app.ask.forms import MODEL, Typed, check, typed_question
 from app.ask.job_routes import router as jobs
 from app.ask.parameters import AskParameters
@@ -33,14 +33,14 @@ AskAsked = Annotated[AskParameters, Depends(parameters_of(AskParameters))]
 
 @router.get("/ask")
 def ask_page(request: Request, session: ReadSession, asked: AskAsked) -> Response:
-    page = build_form(session, request.app.state.settings, asked.typed, fresh=True)
+    page = build_form(session, request.app.state.settings, asked.typed, fresh=True, may_ask=may_ask(request))
     return _render(request, page)
 
 
 @router.post("/ask", dependencies=[Depends(asking_limit)])
 def ask_question(request: Request, session: ReadSession, form: Form) -> Response:
+    require_asking(request)
     settings = request.app.state.settings
-    require_asking(settings)
     typed = typed_question(form)
     question, errors = check(settings, find_subject(session, typed.query_set or None), typed)
     if question is None:
@@ -51,8 +51,8 @@ def ask_question(request: Request, session: ReadSession, form: Form) -> Response
 
 @router.post("/ask/tokens")
 def count_typed(request: Request, session: ReadSession, form: Form) -> Response:
+    require_asking(request)
     settings = request.app.state.settings
-    require_asking(settings)
     typed = typed_question(form)
     subject = find_subject(session, typed.query_set or None)
     tokens = None if subject is None else tokens_of(settings, subject, typed)
@@ -86,7 +86,8 @@ def _refused(request: Request, session: Session, typed: Typed, errors: list[Fiel
     """The form with what was typed and what is wrong with it."""
     if wants_json(request):
         raise Problem(422, "Not understood", "Something in this question is not as it must be.", tuple(errors))
-    return _render(request, build_form(session, request.app.state.settings, typed, errors), 422)
+    page = build_form(session, request.app.state.settings, typed, errors, may_ask=True)
+    return _render(request, page, 422)
 
 
 def _render(request: Request, page: AskPage, status: int = 200) -> Response:

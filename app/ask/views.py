@@ -75,6 +75,7 @@ class AskPage:
     """Everything that the form shows."""
 
     may_ask: bool
+    would_if_signed_in: bool
     has_worker: bool
     typed: Typed
     errors: dict[str, str]
@@ -100,7 +101,13 @@ class AskPage:
 
 
 def build_form(
-    session: Session, settings: Settings, typed: Typed, errors: Sequence[FieldError] = (), *, fresh: bool = False
+    session: Session,
+    settings: Settings,
+    typed: Typed,
+    errors: Sequence[FieldError] = (),
+    *,
+    may_ask: bool,
+    fresh: bool = False,
 ) -> AskPage:
     """The form with what was typed; ``fresh`` chooses a method where none was."""
     found = subjects(session)
@@ -115,7 +122,8 @@ def build_form(
     focusable = ("prompt", "completion", "samples", "method", "task", "k")
     in_order = sorted(named.items(), key=lambda item: list(LABELS).index(item[0]))
     return AskPage(
-        may_ask=settings.asking != "nobody",
+        may_ask=may_ask,
+        would_if_signed_in=settings.asking == "signed-in" and not may_ask,
         has_worker=bool(live_workers(session)),
         typed=_readable(typed),
         errors=named,

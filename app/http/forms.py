@@ -62,3 +62,8 @@ Form = Annotated[Fields, Depends(read_form)]
 def readable(text: str) -> str:
     """A text fit for a page: what no page can hold is replaced."""
     return "".join("\N{REPLACEMENT CHARACTER}" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+def number(text: str) -> int:
+    """A whole number that a form carries; 0 for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0

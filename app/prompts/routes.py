@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
 from app.annotate.in_place import judged_cards
+from app.ask.asking import may_ask
 from app.http.database import ReadSession, read_while_streaming
 from app.http.errors import not_found
 from app.http.exports import Format, export
@@ -20,7 +21,6 @@ from app.prompts.columns import PromptPage, build_page
 from app.prompts.parameters import ListedParameters, ListParameters, PinnedParameters, PromptParameters
 from backend.catalogue.prompt_lists import random_slug
 from backend.catalogue.runs import RunSummary
-from backend.settings import Settings
 
 router = APIRouter()
 ListAsked = Annotated[ListParameters, Depends(parameters_of(ListParameters))]
@@ -132,12 +132,6 @@ def _rendered(request: Request, session: Session, loaded: rankings.Rankings, pag
     ids = {card.passage_id for column in page.columns for card in column.cards}
     judged = judged_cards(request, session, loaded.prompt, loaded.corpus_id, ids)
     return render(request, "prompts/prompt.html", {"page": page, "judged": judged})
-
-
-def may_ask(request: Request) -> bool:
-    """Whether pages lead on to questions of one's own."""
-    settings: Settings = request.app.state.settings
-    return settings.asking != "nobody"
 
 
 def _export_lists(

@@ -144,3 +144,30 @@ def end_session(session: Session, actor: Actor, browser: UserSession) -> None:
     """Sign a browser out."""
     session.delete(browser)
     note(session, actor, "sign-out", actor.name)
+
+
+def end_other_sessions(session: Session, actor: Actor, user_id: int, kept: str | None) -> None:
+    """Sign a user out in all browsers but one."""
+    session.execute(delete(UserSession).where(UserSession.user_id == user_id, UserSession.id != (kept or "")))
+    note(session, actor, "sign-out.others", actor.name)
+
+
+def sessions_of(session: Session, user_id: int) -> list[UserSession]:
+    """Where a user is signed in, the last seen first."""
+    wanted = select(UserSession).where(UserSession.user_id == user_id, UserSession.expires_at > datetime.now(UTC))
+    return list(session.scalars(wanted.order_by(UserSession.seen_at.desc(), UserSession.id)))
+
+
+def tokens_of(session: Session, user_id: int | None = None) -> list[tuple[ApiToken, str]]:
+    """Tokens with their users' names, of a user or of all: those that work first, then the newest."""
+    works = (ApiToken.revoked_at.is_(None)) & (ApiToken.expires_at > datetime.now(UTC))
+    wanted = select(ApiToken, User.name).join(User, User.id == ApiToken.user_id)
+    if user_id is not None:
+        wanted = wanted.where(ApiToken.user_id == user_id)
+    rows = session.execute(wanted.order_by(works.desc(), ApiToken.created_at.desc(), ApiToken.id))
+    return [(token, name) for token, name in rows]
+
+
+def short_id(browser: UserSession) -> str:
+    """What a session is called in forms and addresses: of its id, which is a hash, not enough to go on with."""
+    return browser.id[:16]

@@ -60,6 +60,21 @@ def set_password(session: Session, actor: Actor, user: User, password: str) -> N
     note(session, actor, "user.password", user.name)
 
 
+def set_role(session: Session, actor: Actor, user: User, role: Role) -> None:
+    """Give a user another role; sessions go on in it, and tokens do no more than it may. Raises UserError."""
+    if role is not Role.ADMIN:
+        _keep_an_admin(session, user)
+    user.role = role.value
+    note(session, actor, "user.role", user.name, role=role.value)
+
+
+def change_password(session: Session, actor: Actor, user: User, password_hash: str, kept: str | None) -> None:
+    """Set one's own password: all other sessions end, and tokens stay."""
+    user.password_hash = password_hash
+    session.execute(delete(UserSession).where(UserSession.user_id == user.id, UserSession.id != (kept or "")))
+    note(session, actor, "user.password", user.name)
+
+
 def disable(session: Session, actor: Actor, user: User) -> None:
     """Let a user in no more: their sessions end, their tokens are revoked. What they wrote stays."""
     _keep_an_admin(session, user)

@@ -22,6 +22,14 @@ SIGNED_IN = {
     "/annotate/pools/new?task=facts&q=capital": "curator",
     "/annotations": "curator",
     "/agreement": "curator",
+    "/account": "reader",
+    "/admin": "admin",
+    "/admin/users": "admin",
+    "/admin/tokens": "admin",
+    "/admin/jobs": "admin",
+    "/admin/audit": "admin",
+    "/admin/audit?user=command+line&action=token&limit=2": "admin",
+    "/admin/check": "admin",
     f"/annotations?pool={CLOSED_POOL}&user=ben&limit=2": "curator",
 }
 """Pages that only those who have signed in see, or see so, and the least role that sees them."""
@@ -31,6 +39,13 @@ SIGNED_IN_JSON = {
     "/annotate/mine.json": "annotator",
     f"/annotations/{FIRST}.json": "annotator",
     "/annotations.json": "curator",
+    "/account.json": "reader",
+    "/admin.json": "admin",
+    "/admin/users.json": "admin",
+    "/admin/tokens.json": "admin",
+    "/admin/jobs.json": "admin",
+    "/admin/audit.json": "admin",
+    "/admin/check.json": "admin",
 }
 BY_ROLE = {"reader": "rita", "annotator": "ben", "curator": "ada", "admin": "root"}
 """Who of the example's people has which role."""

@@ -51,7 +51,7 @@ FILES = {
     "/annotations.csv": "curator",
     "/annotations.jsonl": "curator",
 }
-ONLY = {url: role for url, role in SIGNED_IN.items() if not url.startswith("/prompts/")}
+ONLY = {url: role for url, role in SIGNED_IN.items() if not url.startswith(("/prompts/", "/agreement"))}
 
 
 @pytest.fixture
