@@ -20,6 +20,7 @@ from app.api.pages import router as api_docs
 from app.api.routes import router as api
 from app.ask.routes import router as ask
 from app.comparisons.routes import router as comparisons
+from app.curation.routes import router as curation
 from app.dev.routes import router as dev
 from app.home.routes import router as home
 from app.http.csrf import CrossSiteGuard
@@ -97,7 +98,7 @@ def create_app(settings: Settings | None = None) -> Application:
     app.state.templates = Jinja2Blocks(env=make_environment())
     add_error_handlers(app)
     reading = (home, prompts, passages, ask, runs, comparisons, methods, agreement)
-    writing = (annotate, pools, accounts, own_account, admin, preferences)
+    writing = (annotate, pools, curation, accounts, own_account, admin, preferences)
     for router in (*reading, *writing, api, api_docs, metrics):
         app.include_router(router)
     if settings.development:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm import Session
 from starlette.requests import Request
@@ -95,10 +95,11 @@ def judged_cards(
         return {}
     passages = passages_by_ids(session, corpus_id, ids)
     known = {passage.passage_id: (passage.content_hash, passage.text) for passage in passages}
+    private = {passage.passage_id for passage in passages if passage.withheld}
     shown = of_prompt(session, prompt.query_hash, known, viewer.user_id, others=others)
     return {
         passage_id: Judged(
-            [blurred(one, viewer) for one in shown.get(passage_id, [])],
+            [blurred(one, viewer, private=passage_id in private) for one in shown.get(passage_id, [])],
             form_address(prompt.slug, passage_id, back) if judges else None,
         )
         for passage_id in known
@@ -106,11 +107,13 @@ def judged_cards(
     }
 
 
-def blurred(one: Shown, viewer: Viewer) -> Shown:
-    """An annotation without its author's name, for those who judge nothing here."""
+def blurred(one: Shown, viewer: Viewer, *, private: bool) -> Shown:
+    """An annotation for a viewer; those who judge nothing here see no names, and no words about a private text."""
     if viewer.may(Role.ANNOTATOR):
         return one
-    return Shown(**{**{name: getattr(one, name) for name in one.__slots__}, "author": "an annotator"})
+    if private:
+        one = replace(one, quote=None, lost=False, note="")
+    return replace(one, author="an annotator")
 
 
 def build_in_place(

@@ -18,6 +18,8 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateTable
 
 from app.http.errors import Problem, not_found
+from app.http.viewers import viewer_of
+from backend.accounts.roles import Role
 from backend.catalogue.database import (
     CatalogueError,
     clear_errors,
@@ -29,6 +31,7 @@ from backend.catalogue.database import (
 )
 from backend.catalogue.models import Base
 from backend.catalogue.search import SQLITE_INDEX
+from backend.catalogue.withheld import SEES_WITHHELD
 from backend.settings import Settings
 
 WRITE_BUSY_MILLISECONDS = 5_000
@@ -194,13 +197,22 @@ def open_session(request: Request) -> Iterator[Session]:
         raise not_found("There is nothing at this address.")
     catalogue: Catalogue = request.app.state.catalogue
     with catalogue.read() as session:
+        mark(request, session)
         yield session
 
 
-def read_while_streaming(request: Request) -> AbstractContextManager[Session]:
+def mark(request: Request, session: Session) -> None:
+    """Let those see the texts of private sources who may."""
+    session.info[SEES_WITHHELD] = viewer_of(request.scope).may(Role.ANNOTATOR)
+
+
+@contextmanager
+def read_while_streaming(request: Request) -> Iterator[Session]:
     """A session for a response's body, which is sent after the request's own session has ended."""
     catalogue: Catalogue = request.app.state.catalogue
-    return catalogue.read()
+    with catalogue.read() as session:
+        mark(request, session)
+        yield session
 
 
 ReadSession = Annotated[Session, Depends(open_session, scope="function")]

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
+from app.curation.views import REASONS
 from app.http.database import ReadSession
 from app.http.errors import not_found
 from app.http.exports import Format, export
@@ -15,6 +16,7 @@ from app.http.parameters import parameters_of
 from app.http.rendering import render
 from app.passages import views
 from app.passages.parameters import PassageParameters
+from backend.curation.flags import flags_of
 
 router = APIRouter()
 Asked = Annotated[PassageParameters, Depends(parameters_of(PassageParameters))]
@@ -51,4 +53,5 @@ def passage_page(request: Request, session: ReadSession, passage_id: str, asked:
     if found is None:
         raise not_found(f"There is no passage “{passage_id}” here.", ("/prompts", "All prompts"))
     page = views.build_page(session, found, asked)
-    return render(request, "passages/passage.html", {"page": page})
+    flags = flags_of(session, found.passage.content_hash)
+    return render(request, "passages/passage.html", {"page": page, "flags": flags, "REASONS": REASONS})

@@ -55,6 +55,8 @@ class Card:
     license: str | None
     title: str | None
     excerpt: Excerpt
+    withheld: bool
+    """Its source is private."""
     entails: bool | None
     copies: int
     """Passages in its near-duplicate group, itself included; 0 without one."""
@@ -145,6 +147,7 @@ class CardMaker:
             license=passage.license,
             title=passage.title,
             excerpt=shown,
+            withheld=passage.withheld,
             entails=self._loaded.entails(passage.pk),
             copies=self._sizes.get(passage.near_duplicates or "", 0),
             folded=[

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from backend.annotations.writing import About
 from backend.catalogue.models import Passage, Prompt, QuerySet, RankedPassage, Ranking, Run
+from backend.catalogue.withheld import revealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def pair_in_place(session: Session, slug: str, passage_id: str) -> Pair | None:
         .join(Passage, Passage.corpus_id == QuerySet.corpus_id)
         .where(Prompt.slug == slug, Passage.passage_id == passage_id)
     ).one_or_none()
-    return None if row is None else Pair(row[0], row[1])
+    return None if row is None else _pair(session, row[0], row[1])
 
 
 def pair_of_hashes(session: Session, query_hash: str, content_hash: str) -> Pair | None:
@@ -55,7 +56,13 @@ def pair_of_hashes(session: Session, query_hash: str, content_hash: str) -> Pair
         .order_by(Prompt.asked, QuerySet.created_at.desc(), Prompt.pk, Passage.position)
         .limit(1)
     ).one_or_none()
-    return None if row is None else Pair(row[0], row[1])
+    return None if row is None else _pair(session, row[0], row[1])
+
+
+def _pair(session: Session, prompt: Prompt, passage: Passage) -> Pair:
+    """The pair with its passage's text, withheld or not: whoever judges may see it."""
+    revealed(session, [passage], to_all=True)
+    return Pair(prompt, passage)
 
 
 def ranks_of(session: Session, pair: Pair) -> dict[str, int]:

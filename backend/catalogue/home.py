@@ -64,7 +64,7 @@ def traced_facts(session: Session, run_ids: Collection[str], limit: int) -> list
         .join(RankedPassage, (RankedPassage.ranking_pk == Ranking.pk) & (RankedPassage.rank == 1))
         .join(Passage, Passage.pk == RankedPassage.passage_pk)
         .where(Ranking.run_id.in_(run_ids), Ranking.precision_at_1 == 1.0, Output.correct.is_(True))
-        .where(Prompt.task == "facts")
+        .where(Prompt.task == "facts", Passage.withheld.is_(False))
         .order_by(Output.probability.desc(), Prompt.pk)
         .limit(limit)
     )

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Engine, bindparam, select, update
 from sqlalchemy.orm import Session
 
-from backend.catalogue.annotated import count_annotations, withhold_private_sources
+from backend.catalogue.annotated import count_annotations
 from backend.catalogue.artifact_reader import ArtifactReader, optional_text, text_of
 from backend.catalogue.database import write_session
 from backend.catalogue.indexes import load_index
@@ -37,6 +37,7 @@ from backend.catalogue.models import (
 from backend.catalogue.patches import load_patches
 from backend.catalogue.prompt_summaries import summarize_prompts
 from backend.catalogue.search import search_text_of
+from backend.catalogue.withheld import withhold_private_sources
 from backend.core.artifacts import Home, read_manifest
 from backend.core.errors import CorruptArtifact, MissingArtifact
 from backend.core.left_out import LIST, is_of_part

@@ -60,6 +60,7 @@ __all__ = [
     "User",
     "UserSession",
     "UtcDateTime",
+    "WithheldText",
     "Worker",
 ]
 
@@ -105,7 +106,17 @@ class Passage(Base):
     near_duplicates: Mapped[str | None]
     """Id of the first passage of its near-duplicate group."""
     withheld: Mapped[bool] = mapped_column(default=False, server_default=false())
-    """Its source is private: readers see where it comes from, and not its text."""
+    """Its source is private: ``text`` is a placeholder, and readers see only where it comes from."""
+
+
+class WithheldText(Base):
+    """The text of a passage whose source is private (``backend/catalogue/withheld.py``)."""
+
+    __tablename__ = "withheld_texts"
+
+    passage_pk: Mapped[int] = mapped_column(ForeignKey("passages.pk", ondelete="CASCADE"), primary_key=True)
+    text: Mapped[str]
+    title: Mapped[str | None]
 
 
 class Model(Artifact, Base):

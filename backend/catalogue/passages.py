@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, case, func, select
 from sqlalchemy.orm import Session
 
 from backend.catalogue.models import Corpus, Passage, Prompt, RankedPassage, Ranking, Run
+from backend.catalogue.withheld import revealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ def find_passage(session: Session, passage_id: str, corpus_id: str | None = None
     chosen = next((row for row in rows if corpus_id in (None, row[1])), None)
     if chosen is None:
         return None
+    revealed(session, [chosen[0]])
     return FoundPassage(
         passage=chosen[0],
         corpus_id=chosen[1],
@@ -115,8 +117,8 @@ def group_members(session: Session, passage: Passage, limit: int) -> tuple[list[
         Passage.pk != passage.pk,
     )
     total = session.scalar(select(func.count()).select_from(Passage).where(*same)) or 0
-    members = session.scalars(select(Passage).where(*same).order_by(Passage.position).limit(limit))
-    return list(members), total
+    members = session.scalars(select(Passage).where(*same).order_by(Passage.position).limit(limit)).all()
+    return list(revealed(session, members)), total
 
 
 def influence_counts(session: Session, passage_pk: int, run_ids: Collection[str]) -> dict[tuple[str, bool], int]:
@@ -199,7 +201,7 @@ def page_of_passages(
     statement = select(Passage).where(*_listed(corpus_id, source))
     if after is not None:
         statement = statement.where(Passage.position > after)
-    return list(session.scalars(statement.order_by(Passage.position).limit(limit)))
+    return list(revealed(session, session.scalars(statement.order_by(Passage.position).limit(limit)).all()))
 
 
 def count_passages(session: Session, corpus_id: str, source: str | None) -> int:

@@ -17,6 +17,7 @@ from backend.catalogue.models import (
     RankedPassage,
     Ranking,
 )
+from backend.catalogue.withheld import revealed
 
 
 class RankedRow(NamedTuple):
@@ -88,7 +89,8 @@ def entailing_passages(session: Session, prompt_pk: int) -> set[int]:
 
 def passages_by_pk(session: Session, pks: Collection[int]) -> dict[int, Passage]:
     """The passages with the given primary keys."""
-    return {passage.pk: passage for passage in session.scalars(select(Passage).where(Passage.pk.in_(pks)))}
+    found = revealed(session, session.scalars(select(Passage).where(Passage.pk.in_(pks))).all())
+    return {passage.pk: passage for passage in found}
 
 
 def passage_identities(session: Session, pks: Collection[int]) -> dict[int, tuple[str, str | None]]:
@@ -111,4 +113,5 @@ def group_sizes(session: Session, corpus_id: str, groups: Collection[str]) -> di
 
 def passages_by_ids(session: Session, corpus_id: str, ids: Collection[str]) -> list[Passage]:
     """The passages of a corpus with the given ids."""
-    return list(session.scalars(select(Passage).where(Passage.corpus_id == corpus_id, Passage.passage_id.in_(ids))))
+    wanted = select(Passage).where(Passage.corpus_id == corpus_id, Passage.passage_id.in_(ids))
+    return list(revealed(session, session.scalars(wanted).all()))

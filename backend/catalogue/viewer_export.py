@@ -28,6 +28,7 @@ from backend.catalogue.models import (
     Ranking,
     Run,
 )
+from backend.catalogue.withheld import whole_text
 from backend.core.errors import MissingArtifact
 from backend.core.metrics import BUCKETS
 
@@ -129,7 +130,7 @@ def _read(session: Session, ranking_pks: Sequence[int]) -> list[_Ranked]:
     found = {pk: (prompt, facts) for pk, facts, prompt in session.execute(statement.where(Ranking.pk.in_(ranking_pks)))}
     lists: dict[tuple[int, bool], list[tuple[str, str, float]]] = defaultdict(list)
     passages = (
-        select(RankedPassage.ranking_pk, RankedPassage.rank, Passage.passage_id, Passage.text, RankedPassage.score)
+        select(RankedPassage.ranking_pk, RankedPassage.rank, Passage.passage_id, whole_text(), RankedPassage.score)
         .join(Passage, Passage.pk == RankedPassage.passage_pk)
         .where(RankedPassage.ranking_pk.in_(ranking_pks))
     )

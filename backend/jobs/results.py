@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from backend.catalogue.loading_steps import insert_rows, one_at_a_time
 from backend.catalogue.models import Output, Passage, Prompt, QuerySet, RankedPassage, Ranking, Run
+from backend.catalogue.withheld import whole_text
 from backend.core.text import search_words
 from backend.jobs.records import RunRecord, asked_slug
 from backend.search.reduce import QueryRanking
@@ -146,7 +147,7 @@ def write_ranking(session: Session, run: RunRecord, prompt_pk: int, answer: Answ
 def first_passages(session: Session, run_id: str, slug: str, k: int) -> list[tuple[int, str, str]]:
     """(rank, id, text) of the first proponents of a run's list for a prompt."""
     statement = (
-        select(RankedPassage.rank, Passage.passage_id, Passage.text)
+        select(RankedPassage.rank, Passage.passage_id, whole_text())
         .join(Ranking, Ranking.pk == RankedPassage.ranking_pk)
         .join(Prompt, Prompt.pk == Ranking.prompt_pk)
         .join(Passage, Passage.pk == RankedPassage.passage_pk)

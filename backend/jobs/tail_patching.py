@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from backend.catalogue.database import read_session
 from backend.catalogue.models import Corpus, Passage, QuerySet
 from backend.catalogue.runs import current_runs
+from backend.catalogue.withheld import whole_text
 from backend.core.errors import UserError
 from backend.core.records import Query
 from backend.jobs.engine import Engine
@@ -83,7 +84,7 @@ def _random_passage(session: Session, run: RunRecord, slug: str) -> tuple[str, s
     """(id, text) of a passage drawn by the question's slug: the same every time."""
     passages = session.get_one(Corpus, run.corpus_id).passage_count
     draw = int.from_bytes(hashlib.sha256(f"random/{slug}".encode()).digest()[:8], "little") % passages
-    statement = select(Passage.passage_id, Passage.text)
+    statement = select(Passage.passage_id, whole_text())
     row = session.execute(statement.where(Passage.corpus_id == run.corpus_id, Passage.position == draw)).one()
     return row[0], row[1]
 

@@ -17,6 +17,7 @@ from backend.catalogue.prompts import (
     ranked_rows,
     rankings_of_prompt,
 )
+from backend.catalogue.withheld import SEES_WITHHELD
 from backend.core.artifacts import Home
 from backend.core.errors import InputError, UserError
 from backend.core.records import TASKS
@@ -107,6 +108,7 @@ def _answer(engine: Engine, job: JobView, k: int) -> dict[str, Any]:
         if found is None or not rankings:
             raise UserError("The answer is gone.", "Ask again.")
         rows = [row for row in ranked_rows(session, [rankings[0].pk]) if abs(row.rank) <= k]
+        session.info[SEES_WITHHELD] = True
         passages = passages_by_pk(session, {row.passage_pk for row in rows})
         sides = {
             side: [

@@ -22,6 +22,7 @@ from backend.catalogue.models import Pool, PoolItem
 from backend.catalogue.prompt_lists import PromptFilter
 from backend.core.labels import Label
 from backend.core.spans import find_span
+from backend.curation.flags import Reason, flag, passages_named
 from tests.app.addresses import BM25, CLOSED_POOL, OPEN_POOL, TRACKSTAR
 from tests.app.example_text import HOSTILE
 
@@ -65,6 +66,8 @@ def add_annotations(engine: Engine, home: Path) -> None:
             about = pair.about(None, ranks_of(session, pair))
             span = find_span(pair.passage.text, "Lima")
             save(session, actors[name], about, Judgement(list(Label)[number], span, f"={name} {HOSTILE[0]}"), 0)
+        flagged = passages_named(session, "c0ffee000001", ["fact/capital/canada/0", "factbook/finland/1"])
+        flag(session, actors["ada"], flagged, Reason.TOXIC, f"not nice {HOSTILE[0]}")
         other = pair_in_place(session, "capital-peru", "factbook/peru/0")
         assert other is not None
         gone = save(session, actors["ben"], other.about(None, {}), Judgement(Label.TEMPLATE, None, "a slip"), 0)

@@ -51,7 +51,11 @@ FILES = {
     "/annotations.csv": "curator",
     "/annotations.jsonl": "curator",
 }
-ONLY = {url: role for url, role in SIGNED_IN.items() if not url.startswith(("/prompts/", "/agreement"))}
+ONLY = {
+    url: role
+    for url, role in SIGNED_IN.items()
+    if not url.startswith(("/prompts/", "/agreement", "/flags", "/passages"))
+}
 
 
 @pytest.fixture
