@@ -16,6 +16,7 @@ import typer
 
 from backend.cli.annotations import annotations_app
 from backend.cli.evaluate import evaluate_app
+from backend.cli.keeping import keeping_app
 from backend.cli.options import (
     HomeOption,
     JsonOption,
@@ -51,6 +52,7 @@ app.add_typer(corpus_app, name="corpus")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(users_app, name="users")
 app.add_typer(annotations_app, name="annotations")
+app.add_typer(keeping_app)
 
 CorpusOption = Annotated[str | None, typer.Option("--corpus", help="Corpus id; the newest by default.")]
 QueriesOption = Annotated[
@@ -309,23 +311,6 @@ def status(home: HomeOption = None, json_: JsonOption = False) -> None:
     with read_session(open_existing_catalogue(home)) as session:
         value = read_status(session, Home(settings.home.absolute()))
     report(value, json_, status_text(value))
-
-
-@app.command()
-def verify(
-    artifact: Annotated[list[str] | None, typer.Argument(help="Ids of artifacts; all by default.")] = None,
-    home: HomeOption = None,
-    json_: JsonOption = False,
-) -> None:
-    """Re-hash artifacts and compare with their manifests; exit code 1 where a byte differs."""
-    from backend.core.artifacts import Home
-    from backend.pipeline.verification import verify_home
-
-    result = verify_home(Home(existing_home(settings_for(home)).absolute()), artifact or [])
-    lines = [*result["problems"], f"{result['verified']} artifacts verified, {len(result['problems'])} problems"]
-    report(result, json_, "\n".join(lines))
-    if result["problems"]:
-        raise typer.Exit(1)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from backend.catalogue.database import write_session
@@ -197,6 +197,12 @@ def hand_back(engine: Engine, worker_id: str) -> int:
             .execution_options(synchronize_session=False)
         )
         return len(session.scalars(change).all())
+
+
+def put_back_all(connection: Connection) -> int:
+    """Queue every running job again, for a catalogue that no worker has seen yet; returns how many."""
+    change = update(Job).where(Job.state == "running").values(**_QUEUED, attempt=Job.attempt - 1)
+    return connection.execute(change).rowcount
 
 
 def put_back_abandoned(engine: Engine) -> int:

@@ -1,12 +1,18 @@
-"""Re-hash what is stored: `proponent verify`."""
+"""Re-hash what is stored and check the catalogue: `proponent verify`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from sqlalchemy import make_url
+
+from backend.catalogue.database import open_catalogue
+from backend.catalogue.integrity import check_catalogue
 from backend.core.artifacts import FOLDERS, MANIFEST, Home, verify
 from backend.core.errors import CorruptArtifact, MissingArtifact
+from backend.settings import Settings
 
 
 def verify_home(home: Home, ids: Sequence[str]) -> dict[str, Any]:
@@ -34,3 +40,15 @@ def verify_home(home: Home, ids: Sequence[str]) -> dict[str, Any]:
             problems.append(str(error))
         verified += 1
     return {"verified": verified, "problems": problems, "unfinished": unfinished}
+
+
+def verify_catalogue(settings: Settings, home: Home) -> list[str]:
+    """Problems of the home's catalogue; none where there is no catalogue yet, which a command would make."""
+    url = make_url(settings.catalogue_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        return []
+    engine = open_catalogue(settings)
+    try:
+        return check_catalogue(engine, home)
+    finally:
+        engine.dispose()

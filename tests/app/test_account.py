@@ -255,8 +255,8 @@ def test_the_check_finds_what_is_broken(client: TestClient, home: Path, engine: 
     raw.close()
     with read_session(engine) as session:
         found = quick_check(session)
-    assert any("history of annotation" in line for line in found)
-    assert any("refers to a row of users" in line for line in found)
+    assert any("lack versions of their history" in line for line in found)
+    assert any("refer to rows that are not there" in line for line in found)
     assert "is damaged" in client.get("/admin/check", headers=root).text
 
 
