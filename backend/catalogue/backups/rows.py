@@ -54,7 +54,7 @@ def read_rows(connection: Connection, form: Columns) -> Iterator[Sequence[Row]]:
     columns = [_selected(connection, name, kind) for name, kind in form.columns.items()]
     statement = select(*columns).select_from(table(form.name, *(column(name) for name in form.columns)))
     statement = statement.order_by(*(_ordered(connection, name, form.columns[name]) for name in form.key))
-    result = connection.execution_options(stream_results=True).execute(statement)
+    result = connection.execute(statement.execution_options(stream_results=True))
     for rows in result.partitions(BATCH):
         yield [tuple(row) for row in rows]
 
