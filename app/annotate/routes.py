@@ -26,7 +26,7 @@ from app.http.database import Catalogue, ReadSession, read_while_streaming
 from app.http.errors import not_found
 from app.http.exports import Format, export
 from app.http.formats import local_path, wants_json, wants_part
-from app.http.forms import Form, number
+from app.http.forms import Form, number, readable
 from app.http.headers import NO_STORE
 from app.http.identity import actor_of
 from app.http.parameters import parameters_of
@@ -63,7 +63,7 @@ def judge_in_place(request: Request, viewer: Annotator, form: Form) -> Response:
     """Save what was said of a passage, and lead back; a fault shows the form as it was typed."""
     catalogue: Catalogue = request.app.state.catalogue
     typed = Typed.read(form)
-    slug, passage_id = form.one("prompt"), form.one("passage")
+    slug, passage_id = readable(form.one("prompt")), readable(form.one("passage"))
     back = local_path(form.one("back") or f"/prompts/{slug}")
     faults: dict[str, str] = {}
     saved, standing = None, None
