@@ -17,6 +17,7 @@ import uvicorn
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from app.main import create_app
+from tests.app.example_annotations import add_annotations
 from tests.app.example_catalogue import fill, open_empty, settings_for
 from tests.app.example_comparison import add_comparison
 from tests.app.example_measurements import add_measurements
@@ -53,14 +54,20 @@ def serving(home: Path, port: int = 0) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def browsed_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("browsed")
     engine = open_empty(home)
     fill(engine, with_hostile=True)
     add_measurements(engine)
     add_comparison(engine)
+    add_annotations(engine, home)
     engine.dispose()
-    with serving(home) as found:
+    return home
+
+
+@pytest.fixture(scope="session")
+def address(browsed_home: Path) -> Iterator[str]:
+    with serving(browsed_home) as found:
         yield found
 
 
