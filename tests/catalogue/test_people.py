@@ -8,10 +8,13 @@ from pathlib import Path
 from alembic import command
 from sqlalchemy import Engine, inspect, select
 
+from backend.accounts.audit import Actor
 from backend.catalogue.database import alembic_config, exclusive, migrate, open_catalogue, read_session, write_session
 from backend.catalogue.loading import load_home
 from backend.catalogue.models import Annotation, Base, Passage, PrivateSource, Prompt, User
+from backend.catalogue.withheld import PLACEHOLDER
 from backend.core.records import query_hash
+from backend.curation.private_sources import make_private, make_public
 from tests.catalogue.factories import tiny_home
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -92,6 +95,30 @@ def test_a_corpus_that_is_loaded_later_finds_its_annotations_and_private_sources
         withheld = session.execute(select(Passage.source, Passage.withheld).distinct()).all()
         assert {name for name, hidden in withheld if hidden} == {source}
     engine.dispose()
+
+
+def test_withheld_texts_come_back_with_a_downgrade_and_go_again_with_an_upgrade(
+    catalogue_url: str, tmp_path: Path
+) -> None:
+    tiny = tiny_home(tmp_path, catalogue_url)
+    texts = select(Passage.pk, Passage.text, Passage.title).order_by(Passage.pk)
+    with write_session(tiny.engine) as session:
+        session.add(user())
+        session.flush()
+        before = session.execute(texts).all()
+        source = session.scalars(select(Passage.source).order_by(Passage.pk)).first()
+        assert source is not None
+        make_private(session, Actor("ada", 1), source, "")
+        hidden = session.execute(texts).all()
+    assert [row.text for row in hidden].count(PLACEHOLDER) >= 1
+    move(tiny.engine, "0006", up=False)
+    with tiny.engine.connect() as connection:
+        assert connection.execute(texts).all() == before
+    move(tiny.engine, "0007", up=True)
+    with write_session(tiny.engine) as session:
+        assert session.execute(texts).all() == hidden
+        make_public(session, Actor("ada", 1), source)
+        assert session.execute(texts).all() == before
 
 
 def test_all_tables_of_people_are_of_the_catalogue() -> None:
