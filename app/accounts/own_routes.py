@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from app.accounts.own import account_json, build_account
 from app.accounts.signing import count_attempt
-from app.http.database import Catalogue, ReadSession
+from app.http.database import ReadSession, catalogue_of
 from app.http.errors import Problem, not_found
 from app.http.formats import address
 from app.http.forms import Form, number, readable
@@ -53,14 +53,14 @@ def page(request: Request, session: ReadSession, viewer: SignedIn, done: str = "
 
 @router.post("/account/sessions/others/end")
 def end_others(request: Request, viewer: InBrowser) -> Response:
-    with _catalogue(request).write(shown=False) as session:
+    with catalogue_of(request).write(shown=False) as session:
         end_other_sessions(session, actor_of(request), _id(viewer), viewer.session_id)
     return _back("others")
 
 
 @router.post("/account/sessions/{session_id}/end")
 def end_one(request: Request, viewer: InBrowser, session_id: str) -> Response:
-    with _catalogue(request).write(shown=False) as session:
+    with catalogue_of(request).write(shown=False) as session:
         found = next((one for one in sessions_of(session, _id(viewer)) if short_id(one) == session_id), None)
         if found is None:
             raise not_found("You are not signed in there.", HERE)
@@ -76,13 +76,13 @@ def add_token(request: Request, viewer: InBrowser, form: Form) -> Response:
     try:
         if scope not in ORDER:
             raise UserError("There is no such role.", "Choose one that the form offers.")
-        with _catalogue(request).write(shown=False) as session:
+        with catalogue_of(request).write(shown=False) as session:
             user = session.get_one(User, _id(viewer))
             name, days = readable(form.one("name")), number(form.one("days"))
             _, secret = make_token(session, actor_of(request), user, name, Role(scope), days)
     except UserError as error:
         faults = {"token": str(error)}
-    with _catalogue(request).read() as session:
+    with catalogue_of(request).read() as session:
         found = build_account(session, viewer, secret=secret, faults=faults)
     status = 422 if faults else 200
     return render(request, "accounts/account.html", {"page": found}, status=status, headers=NO_STORE)
@@ -90,7 +90,7 @@ def add_token(request: Request, viewer: InBrowser, form: Form) -> Response:
 
 @router.post("/account/tokens/{token_id}/revoke")
 def revoke(request: Request, viewer: InBrowser, token_id: str) -> Response:
-    with _catalogue(request).write(shown=False) as session:
+    with catalogue_of(request).write(shown=False) as session:
         wanted = select(ApiToken).where(ApiToken.id == token_id, ApiToken.user_id == viewer.user_id)
         found = session.scalar(wanted)
         if found is None:
@@ -104,7 +104,7 @@ def new_password(request: Request, viewer: InBrowser, form: Form) -> Response:
     """Change the password, by the present one; attempts count like those of signing in."""
     count_attempt(request, viewer.name)
     present, new, again = (form.one(name) for name in ("present", "new", "again"))
-    with _catalogue(request).read() as session:
+    with catalogue_of(request).read() as session:
         stored = session.scalar(select(User.password_hash).where(User.id == viewer.user_id))
     faults: dict[str, str] = {}
     if not is_right(present, stored):
@@ -114,21 +114,16 @@ def new_password(request: Request, viewer: InBrowser, form: Form) -> Response:
     if not faults:
         try:
             hashed = hash_password(new)
-            with _catalogue(request).write(shown=False) as session:
+            with catalogue_of(request).write(shown=False) as session:
                 user = session.get_one(User, _id(viewer))
                 change_password(session, actor_of(request), user, hashed, viewer.session_id)
         except UserError as error:
             faults["new"] = str(error)
     if not faults:
         return _back("password")
-    with _catalogue(request).read() as session:
+    with catalogue_of(request).read() as session:
         found = build_account(session, viewer, faults=faults)
     return render(request, "accounts/account.html", {"page": found}, status=422, headers=NO_STORE)
-
-
-def _catalogue(request: Request) -> Catalogue:
-    catalogue: Catalogue = request.app.state.catalogue
-    return catalogue
 
 
 def _id(viewer: Viewer) -> int:

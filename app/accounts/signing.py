@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from app.http.clients import network_of
 from app.http.cookies import DAY, drop_cookie, set_cookie
-from app.http.database import Catalogue
+from app.http.database import catalogue_of
 from app.http.errors import Problem
 from app.http.formats import local_path
 from app.http.forms import Fields, readable
@@ -34,7 +34,7 @@ def sign_in(request: Request, form: Fields) -> Response | None:
     """
     name, password = normalised(readable(form.one("name")))[:100], form.one("password")
     count_attempt(request, name)
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue = catalogue_of(request)
     settings: Settings = request.app.state.settings
     request_id = visit_of(request.scope).id
     with catalogue.read() as session:
@@ -69,7 +69,7 @@ def sign_out(request: Request) -> Response:
     """End the session of this browser."""
     viewer = viewer_of(request.scope)
     if viewer.session_id is not None:
-        catalogue: Catalogue = request.app.state.catalogue
+        catalogue = catalogue_of(request)
         with catalogue.write(shown=False) as session:
             browser = session.get(UserSession, viewer.session_id)
             if browser is not None:

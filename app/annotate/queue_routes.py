@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from app.annotate.forms import Typed
 from app.annotate.pool_views import PoolForm, build_home, build_new, pools_json, read_plan
 from app.annotate.queue_views import QueuePage, build_queue, pool_address
-from app.http.database import Catalogue, ReadSession
+from app.http.database import ReadSession, catalogue_of
 from app.http.errors import FieldError, Problem, not_found
 from app.http.formats import wants_json
 from app.http.forms import Form, number
@@ -54,7 +54,7 @@ def new_pool(request: Request, session: ReadSession, viewer: Curator, asked: Fil
 
 @router.post("/annotate/pools/new")
 def make(request: Request, viewer: Curator, asked: FilterAsked, form: Form) -> Response:
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue = catalogue_of(request)
     typed = PoolForm.read(form)
     plan, faults = read_plan(typed, asked)
     if plan is not None:
@@ -94,7 +94,7 @@ def queue_page(request: Request, session: ReadSession, viewer: Annotator, pool_i
 @router.post("/annotate/pools/{pool_id}")
 def judge(request: Request, viewer: Annotator, pool_id: str, form: Form) -> Response:
     """Save a judgement or put the item aside, and lead to what is next; a fault shows the form as it was typed."""
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue = catalogue_of(request)
     item_pk, typed = number(form.one("item")), Typed.read(form)
     faults: dict[str, str] = {}
     saved, standing = None, None
@@ -149,7 +149,7 @@ def _rendered(request: Request, page: QueuePage, status: int = 200) -> Response:
 
 
 def _change(request: Request, pool_id: str, *, is_open: bool) -> Response:
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue = catalogue_of(request)
     with catalogue.write(shown=True) as session:  # what was judged in it is shown while it is closed
         (open_pool_again if is_open else close_pool)(session, actor_of(request), _pool(session, pool_id))
     return RedirectResponse("/annotate", 303, headers=NO_STORE)

@@ -22,7 +22,7 @@ from app.annotate.lists import (
     list_json,
 )
 from app.annotate.queue_routes import Annotator, Curator, outdated_problem, refused, saved_answer
-from app.http.database import Catalogue, ReadSession, read_while_streaming
+from app.http.database import ReadSession, catalogue_of, read_while_streaming
 from app.http.errors import not_found
 from app.http.exports import Format, export
 from app.http.formats import local_path, wants_json, wants_part
@@ -61,7 +61,7 @@ def in_place(
 @router.post("/annotate/in-place")
 def judge_in_place(request: Request, viewer: Annotator, form: Form) -> Response:
     """Save what was said of a passage, and lead back; a fault shows the form as it was typed."""
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue = catalogue_of(request)
     typed = Typed.read(form)
     slug, passage_id = readable(form.one("prompt")), readable(form.one("passage"))
     back = local_path(form.one("back") or f"/prompts/{slug}")
@@ -174,7 +174,7 @@ def undo(request: Request, viewer: Annotator, annotation_id: str, form: Form) ->
 
 
 def _change(request: Request, annotation_id: str, form: Form, change: Any) -> Response:
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue = catalogue_of(request)
     try:
         with catalogue.write(shown=_shown_to_all(request)) as session:
             change(session, actor_of(request), annotation_id, number(form.one("version")))

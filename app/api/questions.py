@@ -16,7 +16,7 @@ from app.api.schemas.questions import QuestionRequest
 from app.ask.asking import Question, complaints, submit
 from app.ask.readers import reader_of
 from app.http.clients import address_turn, client_of
-from app.http.database import Catalogue
+from app.http.database import Catalogue, catalogue_of
 from app.http.errors import FieldError, Problem, not_found
 from app.http.formats import address
 from app.http.logs import log_ask
@@ -53,7 +53,7 @@ def ask(request: Request, asked: QuestionRequest, key: str | None) -> tuple[dict
 
     No session stays open from one step to the next: many clients at once would wait for each other's connections.
     """
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue = catalogue_of(request)
     settings: Settings = request.app.state.settings
     question = _checked(catalogue, settings, asked)
     done = _submit(request, catalogue, settings, asked, question, key)

@@ -19,7 +19,7 @@ from fastapi.sse import ServerSentEvent
 from app.ask.job_views import AskedPage, read_page
 from app.ask.readers import reader_hash
 from app.http.clients import network_of
-from app.http.database import Catalogue
+from app.http.database import catalogue_of
 from app.http.errors import Problem, not_found
 from app.http.headers import NO_STORE
 
@@ -92,14 +92,14 @@ def look(request: Request, ask_id: str) -> AskedPage | None:
     """The ask as it stands, in a session of its own."""
     if "\0" in ask_id:  # PostgreSQL knows no such text
         return None
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue = catalogue_of(request)
     with catalogue.read() as session:
         return read_page(session, ask_id, reader_hash(request))
 
 
 async def follow(request: Request, ask_id: str) -> AsyncIterator[ServerSentEvent]:
     """The changing part of an ask's page, again and again, then the event ``done``."""
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue = catalogue_of(request)
     began = spoken = time.monotonic()
     looked, seen, sent = 0.0, None, None
     while (now := time.monotonic()) - began < LONGEST_SECONDS and not _is_stopping(request):

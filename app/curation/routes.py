@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from app.curation import views
 from app.curation.parameters import CorpusParameters, FlagListed, FlagParameters
-from app.http.database import Catalogue, ReadSession, read_while_streaming
+from app.http.database import ReadSession, catalogue_of, read_while_streaming
 from app.http.errors import FieldError, Problem, not_found
 from app.http.exports import Format, export
 from app.http.formats import local_path, wants_json
@@ -85,7 +85,7 @@ def add(request: Request, viewer: Curator, form: Form) -> Response:
     """Flag passages by their ids, one a line, all or none."""
     given = [line.strip() for line in readable(form.one("passages")).splitlines() if line.strip()]
     reason, text = form.one("reason"), readable(form.one("note")).strip()
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue = catalogue_of(request)
     try:
         if reason not in tuple(Reason):
             raise UserError("There is no such reason.", f"It is one of {', '.join(Reason)}.")
@@ -112,7 +112,7 @@ def add(request: Request, viewer: Curator, form: Form) -> Response:
 @router.post("/flags/{flag_id}/clear")
 def take_back(request: Request, viewer: Curator, flag_id: str, form: Form) -> Response:
     """Clear a flag, whoever set it."""
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue = catalogue_of(request)
     try:
         with catalogue.write(shown=True) as session:
             clear(session, actor_of(request), flag_id)
@@ -145,7 +145,7 @@ def private_page(request: Request, session: ReadSession, viewer: Curator) -> Res
 @router.post("/sources/private")
 def change_private(request: Request, viewer: Curator, form: Form) -> Response:
     """Make a source private (``private`` is yes) or public (no)."""
-    catalogue: Catalogue = request.app.state.catalogue
+    catalogue = catalogue_of(request)
     name, private = readable(form.one("source")), form.one("private")
     try:
         if private not in ("yes", "no"):

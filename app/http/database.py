@@ -191,12 +191,17 @@ def _empty_engine() -> Engine:
     return engine
 
 
+def catalogue_of(request: Request) -> Catalogue:
+    """The catalogue that a request's application reads and writes."""
+    catalogue: Catalogue = request.app.state.catalogue
+    return catalogue
+
+
 def open_session(request: Request) -> Iterator[Session]:
     """Dependency: the session that a request reads with."""
     if "\0" in request.url.path:  # PostgreSQL knows no such text
         raise not_found("There is nothing at this address.")
-    catalogue: Catalogue = request.app.state.catalogue
-    with catalogue.read() as session:
+    with catalogue_of(request).read() as session:
         mark(request, session)
         yield session
 
@@ -209,8 +214,7 @@ def mark(request: Request, session: Session) -> None:
 @contextmanager
 def read_while_streaming(request: Request) -> Iterator[Session]:
     """A session for a response's body, which is sent after the request's own session has ended."""
-    catalogue: Catalogue = request.app.state.catalogue
-    with catalogue.read() as session:
+    with catalogue_of(request).read() as session:
         mark(request, session)
         yield session
 
