@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from app.http.errors import FieldError, Problem
 from app.http.forms import Fields, number, readable
-from backend.annotations.writing import LONGEST_NOTE, Judgement
+from backend.annotations.writing import LONGEST_NOTE, Judgement, OutdatedAnnotation
 from backend.catalogue.annotation_models import Annotation
 from backend.core.labels import Label
 from backend.core.spans import CONTEXT, LONGEST_QUOTE, find_span
+
+
+class Faulty(Exception):
+    """What a form says cannot be saved: field -> why."""
+
+    def __init__(self, faults: dict[str, str]) -> None:
+        super().__init__("; ".join(faults.values()))
+        self.faults = faults
+
+
+Refused = Faulty | OutdatedAnnotation
+"""Why a form is shown again as it was typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +65,13 @@ class Typed:
             version=number(form.one("version")),
         )
 
-    def made_from(self, version: int) -> Typed:
-        """The same words over another version, whose author has seen now what stands."""
+    def after(self, refused: Refused) -> Typed:
+        """The form for another try: over the version that stands now, which its author is shown."""
+        version = refused.standing.version if isinstance(refused, OutdatedAnnotation) else self.version
         return replace(self, version=version)
 
-    def judged(self, text: str, *, needs_label: bool) -> tuple[Judgement | None, dict[str, str]]:
-        """What the form says of a passage's text; or None with the field and the reason of each fault."""
+    def judged(self, text: str, *, needs_label: bool) -> Judgement:
+        """What the form says of a passage's text; raises Faulty."""
         faults: dict[str, str] = {}
         label = Label(self.label) if self.label in tuple(Label) else None
         if self.label and label is None:
@@ -74,4 +88,25 @@ class Typed:
         judgement = Judgement(label, span, self.note)
         if not faults and judgement.is_empty:
             faults["label"] = "Choose a label, quote some words or write a note."
-        return (None, faults) if faults else (judgement, {})
+        if faults:
+            raise Faulty(faults)
+        return judgement
+
+
+def refusal(refused: Refused) -> tuple[dict[str, str], Annotation | None, int]:
+    """What a page shows of it: faults, what stands meanwhile, the status of the answer."""
+    if isinstance(refused, OutdatedAnnotation):
+        return {}, refused.standing, 409
+    return refused.faults, None, 422
+
+
+def problem_of(refused: Refused) -> Problem:
+    """The same for a program."""
+    if isinstance(refused, OutdatedAnnotation):
+        version = refused.standing.version
+        detail = (
+            f"It has changed since: it is at version {version} now. Read it again, then change it. Nothing was saved."
+        )
+        return Problem(409, "Changed meanwhile", detail, (FieldError("version", f"is not {version}"),))
+    errors = tuple(FieldError(name, reason) for name, reason in refused.faults.items())
+    return Problem(422, "Not understood", "Nothing was saved.", errors)

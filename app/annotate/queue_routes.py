@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from app.annotate.forms import Typed
+from app.annotate.forms import Faulty, Refused, Typed, problem_of, refusal
 from app.annotate.pool_views import PoolForm, build_home, build_new, pools_json, read_plan
 from app.annotate.queue_views import QueuePage, build_queue, pool_address
 from app.http.database import ReadSession, catalogue_of
-from app.http.errors import FieldError, Problem, not_found
+from app.http.errors import Problem, not_found
 from app.http.formats import wants_json
 from app.http.forms import Form, number
 from app.http.headers import NO_STORE
@@ -21,6 +21,7 @@ from app.http.parameters import parameters_of
 from app.http.rendering import render
 from app.http.viewers import Viewer
 from app.prompts.parameters import FilterParameters
+from backend.accounts.audit import Actor
 from backend.accounts.roles import Role
 from backend.annotations.pools import close_pool, make_pool, open_pool_again
 from backend.annotations.queue import read_queue
@@ -67,7 +68,7 @@ def make(request: Request, viewer: Curator, asked: FilterAsked, form: Form) -> R
         except UserError as error:
             faults = {"": str(error)}
     if wants_json(request):
-        raise refused(faults)
+        raise problem_of(Faulty(faults))
     with catalogue.read() as session:
         page = build_new(session, asked, typed, faults)
         return render(request, "annotate/new_pool.html", {"page": page}, status=422, headers=NO_STORE)
@@ -86,65 +87,65 @@ def open_again(request: Request, viewer: Curator, pool_id: str) -> Response:
 @router.get("/annotate/pools/{pool_id}")
 def queue_page(request: Request, session: ReadSession, viewer: Annotator, pool_id: str, item: str = "") -> Response:
     page = build_queue(session, _pool(session, pool_id), _user(viewer), number(item) if item else None)
-    if page is None:
-        raise not_found("This item is not among yours to judge.", (pool_address(pool_id), "What is next"))
     return _rendered(request, page)
 
 
 @router.post("/annotate/pools/{pool_id}")
 def judge(request: Request, viewer: Annotator, pool_id: str, form: Form) -> Response:
     """Save a judgement or put the item aside, and lead to what is next; a fault shows the form as it was typed."""
-    catalogue = catalogue_of(request)
     item_pk, typed = number(form.one("item")), Typed.read(form)
-    faults: dict[str, str] = {}
-    saved, standing = None, None
     try:
-        with catalogue.write(shown=False) as session:
-            pool = _pool(session, pool_id)
-            item = read_queue(session, pool, *_user(viewer)).find(item_pk)
-            if item is None:
-                raise Problem(
-                    409,
-                    "Somebody was quicker",
-                    "Enough others have judged this passage meanwhile, or it is not of this pool. Nothing was saved.",
-                    link=(pool_address(pool_id), "What is next"),
-                )
-            if pool.closed_at is not None:
-                raise Problem(409, "Closed", "This pool was closed; nothing was saved.", link=ALL_POOLS)
+        with catalogue_of(request).write(shown=False) as session:
+            item = _open_item(session, viewer, _pool(session, pool_id), item_pk)
             if form.one("act") == "aside":
                 skip(session, _user(viewer)[0], item.pk)
+                saved = None
             else:
-                pair = pair_of_hashes(session, item.query_hash, item.content_hash)
-                if pair is None:
-                    raise not_found("The corpus that held this passage is gone.", ALL_POOLS)
-                judgement, faults = typed.judged(pair.passage.text, needs_label=True)
-                if judgement is not None:
-                    ranks = session.get_one(PoolItem, item.pk).ranks
-                    saved = save(session, actor_of(request), pair.about(pool.id, ranks), judgement, typed.version)
-    except OutdatedAnnotation as outdated:
-        standing = outdated.standing
-    if not faults and standing is None:
-        return saved_answer(request, saved, pool_address(pool_id))
-    if wants_json(request):
-        raise refused(faults) if faults else outdated_problem(standing.version if standing else 0)
-    with catalogue.read() as session:
-        if standing is not None:
-            typed = typed.made_from(standing.version)
-        page = build_queue(
-            session,
-            _pool(session, pool_id),
-            _user(viewer),
-            item_pk,
-            typed=typed,
-            faults=faults,
-            standing=standing,
+                saved = _save(session, actor_of(request), item, typed)
+    except (Faulty, OutdatedAnnotation) as refused:
+        return _again(request, viewer, pool_id, item_pk, typed, refused)
+    return saved_answer(request, saved, pool_address(pool_id))
+
+
+def _open_item(session: Session, viewer: Viewer, pool: Pool, item_pk: int) -> PoolItem:
+    """An item that the viewer may judge now; raises a Problem."""
+    if pool.closed_at is not None:
+        raise Problem(409, "Closed", "This pool was closed; nothing was saved.", link=ALL_POOLS)
+    if read_queue(session, pool, *_user(viewer)).find(item_pk) is None:
+        raise Problem(
+            409,
+            "Somebody was quicker",
+            "Enough others have judged this passage meanwhile, or it is not of this pool. Nothing was saved.",
+            link=(pool_address(pool.id), "What is next"),
         )
-        if page is None:
-            raise not_found("This item is not among yours to judge.", (pool_address(pool_id), "What is next"))
-        return _rendered(request, page, 422 if faults else 409)
+    return session.get_one(PoolItem, item_pk)
 
 
-def _rendered(request: Request, page: QueuePage, status: int = 200) -> Response:
+def _save(session: Session, actor: Actor, item: PoolItem, typed: Typed) -> Annotation:
+    """Save what was typed of an item. Raises Faulty, OutdatedAnnotation, a Problem."""
+    pair = pair_of_hashes(session, item.query_hash, item.content_hash)
+    if pair is None:
+        raise not_found("The corpus that held this passage is gone.", ALL_POOLS)
+    judgement = typed.judged(pair.passage.text, needs_label=True)
+    return save(session, actor, pair.about(item.pool_id, item.ranks), judgement, typed.version)
+
+
+def _again(request: Request, viewer: Viewer, pool_id: str, item_pk: int, typed: Typed, refused: Refused) -> Response:
+    """The form as it was typed, with why it was not saved."""
+    if wants_json(request):
+        raise problem_of(refused)
+    faults, standing, status = refusal(refused)
+    with catalogue_of(request).read() as session:
+        pool = _pool(session, pool_id)
+        page = build_queue(
+            session, pool, _user(viewer), item_pk, typed=typed.after(refused), faults=faults, standing=standing
+        )
+        return _rendered(request, page, status)
+
+
+def _rendered(request: Request, page: QueuePage | None, status: int = 200) -> Response:
+    if page is None:
+        raise not_found("This item is not among yours to judge.", (request.url.path, "What is next"))
     return render(request, "annotate/queue.html", {"page": page}, block="item", status=status, headers=NO_STORE)
 
 
@@ -173,14 +174,3 @@ def saved_answer(request: Request, saved: Annotation | None, leads_to: str) -> R
         return RedirectResponse(leads_to, 303, headers=NO_STORE)
     known = None if saved is None else {"id": saved.id, "version": saved.version}
     return JSONResponse({"annotation": known, "url": leads_to}, headers=NO_STORE)
-
-
-def outdated_problem(version: int) -> Problem:
-    """The refusal of a change that was made from an older version."""
-    detail = f"It has changed since: it is at version {version} now. Read it again, then change it. Nothing was saved."
-    return Problem(409, "Changed meanwhile", detail, (FieldError("version", f"is not {version}"),))
-
-
-def refused(faults: dict[str, str]) -> Problem:
-    errors = tuple(FieldError(name, reason) for name, reason in faults.items())
-    return Problem(422, "Not understood", "Nothing was saved.", errors)

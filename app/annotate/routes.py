@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
-from app.annotate.forms import Typed
+from app.annotate.forms import Faulty, Typed, problem_of, refusal
 from app.annotate.in_place import InPlacePage, build_in_place, form_address
 from app.annotate.lists import (
     AnnotationParameters,
@@ -21,7 +21,7 @@ from app.annotate.lists import (
     export_table,
     list_json,
 )
-from app.annotate.queue_routes import Annotator, Curator, outdated_problem, refused, saved_answer
+from app.annotate.queue_routes import Annotator, Curator, saved_answer
 from app.http.database import ReadSession, catalogue_of, read_while_streaming
 from app.http.errors import not_found
 from app.http.exports import Format, export
@@ -61,42 +61,27 @@ def in_place(
 @router.post("/annotate/in-place")
 def judge_in_place(request: Request, viewer: Annotator, form: Form) -> Response:
     """Save what was said of a passage, and lead back; a fault shows the form as it was typed."""
-    catalogue = catalogue_of(request)
     typed = Typed.read(form)
     slug, passage_id = readable(form.one("prompt")), readable(form.one("passage"))
     back = local_path(form.one("back") or f"/prompts/{slug}")
-    faults: dict[str, str] = {}
-    saved, standing = None, None
     try:
-        with catalogue.write(shown=_shown_to_all(request)) as session:
+        with catalogue_of(request).write(shown=_shown_to_all(request)) as session:
             pair = _pair(session, slug, passage_id)
-            judgement, faults = typed.judged(pair.passage.text, needs_label=False)
-            if judgement is not None:
-                about = pair.about(None, ranks_of(session, pair))
-                saved = writing.save(session, actor_of(request), about, judgement, typed.version)
-    except OutdatedAnnotation as outdated:
-        standing = outdated.standing
-    if not faults and standing is None:
-        leads_to = form_address(slug, passage_id, back) if wants_part(request) else back
-        return saved_answer(request, saved, leads_to)
-    if wants_json(request):
-        raise refused(faults) if faults else outdated_problem(standing.version if standing else 0)
-    with catalogue.read() as session:
-        page = build_in_place(
-            request,
-            session,
-            viewer,
-            _pair(session, slug, passage_id),
-            back,
-            edit=True,
-            typed=typed.made_from(standing.version) if standing else typed,
-            faults=faults,
-            standing=standing,
-        )
-        status = 422 if faults else 409
-        return render(
-            request, "annotate/in_place.html", {"page": page}, block="judged", status=status, headers=NO_STORE
-        )
+            judgement = typed.judged(pair.passage.text, needs_label=False)
+            about = pair.about(None, ranks_of(session, pair))
+            saved = writing.save(session, actor_of(request), about, judgement, typed.version)
+    except (Faulty, OutdatedAnnotation) as refused:
+        if wants_json(request):
+            raise problem_of(refused) from refused
+        faults, standing, status = refusal(refused)
+        typed = typed.after(refused)
+        with catalogue_of(request).read() as session:
+            pair = _pair(session, slug, passage_id)
+            page = build_in_place(
+                request, session, viewer, pair, back, edit=True, typed=typed, faults=faults, standing=standing
+            )
+            return _judged(request, page, status)
+    return saved_answer(request, saved, form_address(slug, passage_id, back) if wants_part(request) else back)
 
 
 def _judged(request: Request, page: InPlacePage, status: int = 200) -> Response:
@@ -181,7 +166,7 @@ def _change(request: Request, annotation_id: str, form: Form, change: Any) -> Re
     except UnknownAnnotation:
         raise _unknown() from None
     except OutdatedAnnotation as outdated:
-        raise outdated_problem(outdated.standing.version) from None
+        raise problem_of(outdated) from None
     return RedirectResponse(local_path(form.one("back") or f"/annotations/{annotation_id}"), 303, headers=NO_STORE)
 
 
