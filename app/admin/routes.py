@@ -211,7 +211,7 @@ def _change_job(request: Request, job_id: str, change: Callable[[Session, str], 
 def _export(request: Request, asked: TrailFilter, kind: Format) -> Response:
     def rows() -> Iterator[dict[str, Any]]:
         with read_while_streaming(request) as session:
-            yield from views.trail_rows(session, asked)
+            yield from views.trail_rows(session, asked, as_text=kind == "csv")
 
     return export(rows(), views.TRAIL_COLUMNS, "audit", kind)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -223,13 +224,15 @@ def event_row(event: AuditEvent) -> dict[str, Any]:
     }
 
 
-def trail_rows(session: Session, asked: TrailFilter) -> Iterator[dict[str, Any]]:
-    """The whole trail, from the first event."""
+def trail_rows(session: Session, asked: TrailFilter, *, as_text: bool) -> Iterator[dict[str, Any]]:
+    """The whole trail, from the first event; ``as_text``: the details as JSON, for a table's cell."""
     last = 0
     while True:
         wanted = select(AuditEvent).where(AuditEvent.pk > last, *_narrowing(asked)).order_by(AuditEvent.pk)
         events = session.scalars(wanted.limit(BATCH)).all()
-        yield from map(event_row, events)
+        for event in events:
+            row = event_row(event)
+            yield {**row, "details": json.dumps(event.details)} if as_text else row
         if len(events) < BATCH:
             return
         last = events[-1].pk

@@ -1,13 +1,13 @@
 """The page of agreement: what its template shows and what its JSON twin holds.
 
-Everybody who reads the site sees numbers. Which passages are disputed is shown of closed pools, so that nobody who
-still judges is led; curators see it of all, and see who said what.
+Everybody who reads the site sees it of closed pools, and of open ones only curators do: whoever judges one passage and
+then looks at what has changed would learn whose list it stood in and what the others said. Curators see names too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from string import ascii_uppercase
 from typing import Any
 
@@ -75,8 +75,8 @@ class AgreementPage:
     confusion: list[list[int]]
     pairs: list[PairAgreement]
     disputed: list[Disputed]
-    hidden: int
-    """Disputed passages of open pools that the viewer may not know yet."""
+    open_pools: int
+    """Pools that do not count for the viewer, since people still judge them."""
     names: dict[int, str]
     """User -> what the page calls them."""
     precisions: list[MethodPrecision]
@@ -95,13 +95,12 @@ def build_page(session: Session, asked: AgreementParameters, viewer: Viewer) -> 
     if asked.pool is not None and all(pool.id != asked.pool for pool in pools):
         return None
     curates = viewer.may(Role.CURATOR)
-    judgements = read_judgements(session, asked.scope)
+    being_judged = frozenset(pool.id for pool in pools if pool.closed_at is None and not curates)
+    scope = replace(asked.scope, without=being_judged)
+    judgements = read_judgements(session, scope)
     everything, by_task, by_label = alphas(judgements)
-    found = disputed(judgements)
-    being_judged = set() if curates else {pool.id for pool in pools if pool.closed_at is None}
-    shown = [one for one in found if one.unit[0] not in being_judged]
     users = sorted({user for labels in judgements.labels.values() for user in labels})
-    measured, crossed = precisions(session, judgements, asked.scope)
+    measured, crossed = precisions(session, judgements, scope)
     given = asked.model_dump(exclude_none=True)
     return AgreementPage(
         asked=asked,
@@ -113,8 +112,8 @@ def build_page(session: Session, asked: AgreementParameters, viewer: Viewer) -> 
         labels=[label_text(label.value) for label in ORDINAL],
         confusion=confused(judgements),
         pairs=pairs(judgements)[:MOST_PAIRS],
-        disputed=shown,
-        hidden=len(found) - len(shown),
+        disputed=disputed(judgements),
+        open_pools=len(being_judged if asked.pool is None else being_judged & {asked.pool}),
         names=names_of(session, users) if curates else dict(zip(users, map(letter, range(len(users))), strict=True)),
         precisions=_by_run(measured),
         crossed=crossed,
@@ -172,7 +171,7 @@ def agreement_json(page: AgreementPage) -> dict[str, Any]:
             }
             for one in page.disputed
         ],
-        "hidden": page.hidden,
+        "open_pools": page.open_pools,
         "precision": [asdict(cell) for row in page.precisions for cell in row.cells],
         "entailment": asdict(page.crossed),
     }

@@ -35,6 +35,8 @@ class Scope:
     task: str | None = None
     in_place: bool = False
     """Count annotations made in place too, which were not blind."""
+    without: frozenset[str] = frozenset()
+    """Pools that do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ def read_judgements(session: Session, scope: Scope) -> Judgements:
         statement = statement.where(Annotation.pool_id.is_not(None))
     found = Judgements()
     for row in session.execute(statement):
-        if scope.task is not None and row.task != scope.task:
+        if row.pool_id in scope.without or (scope.task is not None and row.task != scope.task):
             continue
         unit = (row.pool_id, row.query_hash, row.content_hash)
         found.labels.setdefault(unit, {})[row.user_id] = row.label
@@ -225,7 +227,7 @@ def precisions(session: Session, judgements: Judgements, scope: Scope) -> tuple[
         statement = statement.where(PoolItem.pool_id == scope.pool)
     items = session.execute(statement).all()
     tasks = {unit[1]: subject.task for unit, subject in judgements.subjects.items()}
-    items = [item for item in items if item.query_hash in tasks]
+    items = [item for item in items if item.query_hash in tasks and item.pool_id not in scope.without]
     votes = {unit: _vote(labels) for unit, labels in judgements.labels.items()}
     stating, meaningful = _entailed(session, scope)
     methods = {run: method for run, method in session.execute(select(Run.id, Run.method))}

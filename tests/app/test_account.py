@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -240,6 +241,7 @@ def test_the_trail_pages_and_leaves_as_a_file(client: TestClient, home: Path, en
     assert seen == known
     rows = list(csv.DictReader(io.StringIO(client.get("/admin/audit.csv?action=token", headers=root).text)))
     assert {row["action"] for row in rows} == {"token.add"}
+    assert {json.loads(row["details"])["user"] for row in rows} == set(PEOPLE)
     assert len(rows) == len(PEOPLE)
 
 

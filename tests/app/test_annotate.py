@@ -298,3 +298,26 @@ def test_strange_addresses_are_not_found(client: TestClient, full_home: Path) ->
         assert client.get(url, headers=ben).status_code == 404, url
     assert client.get("/annotate/mine?label=nonsense", headers=ben).status_code == 400
     assert client.get("/annotate/mine.json?nonsense=1", headers=ben).status_code == 400
+
+
+def test_what_one_judgement_changes_in_the_numbers_tells_annotators_nothing(own: TestClient, home: Path) -> None:
+    """The agreement's page of an open pool stays as it is for them, and moves for curators."""
+    ben, ada = token_of(home, "ben"), token_of(home, "ada")
+    page = own.get(f"/annotate/pools/{OPEN_POOL}", headers=ben).text
+    item = re.search('name="item" value="(\\d+)"', page)
+    assert item is not None
+
+    def seen(headers: dict[str, str]) -> list[str]:
+        urls = (
+            "/agreement.json",
+            f"/agreement.json?pool={OPEN_POOL}",
+            "/agreement.json?include=in-place",
+            "/agreement",
+        )
+        return [re.sub("request .*", "", own.get(url, headers=headers).text) for url in urls]
+
+    before, by_curator = seen(ben), seen(ada)
+    own.post(f"/annotate/pools/{OPEN_POOL}", data={"item": item[1], "label": "contradicts"}, headers=ben)
+    assert seen(ben) == before
+    assert seen({})[:3] == before[:3]
+    assert seen(ada) != by_curator
