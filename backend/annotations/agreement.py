@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from backend.catalogue.annotation_models import Annotation, Pool, PoolItem
 from backend.catalogue.models import Entailment, Passage, Prompt, Run
-from backend.core.labelling import Alpha, Counts, alpha, confusion, disagreement, mean_interval, one_against_others
+from backend.core.labelling import Alpha, Counts, Sample, alpha, confusion, disagreement, mean_interval
 from backend.core.labels import ORDINAL, Label
 
 DEPTHS = (1, 3, 5, 10, 20, 50, 100)
@@ -166,13 +166,14 @@ def read_judgements(session: Session, scope: Scope) -> Judgements:
 
 def alphas(judgements: Judgements) -> tuple[Agreed, list[Agreed], list[Agreed]]:
     """Alpha of all judgements, of each task, and of each label against all others."""
-    counts = judgements.counts()
-    everything = Agreed(None, alpha(counts, "nominal"), alpha(counts, "ordinal"))
+    sample = Sample(judgements.counts())
+    everything = Agreed(None, sample.alpha("nominal"), sample.alpha("ordinal"))
+    labels = [Agreed(label, sample.of_value(PLACE[label]), None) for label in Label]
+    names = sorted({subject.task for subject in judgements.subjects.values()})
     tasks = []
-    for task in sorted({subject.task for subject in judgements.subjects.values()}):
-        of_task = judgements.counts(task)
-        tasks.append(Agreed(task, alpha(of_task, "nominal"), alpha(of_task, "ordinal")))
-    labels = [Agreed(label, alpha(one_against_others(counts, PLACE[label]), "nominal"), None) for label in Label]
+    for task in names:
+        of_task = sample if len(names) == 1 else Sample(judgements.counts(task))
+        tasks.append(Agreed(task, of_task.alpha("nominal"), of_task.alpha("ordinal")))
     return everything, tasks, labels
 
 

@@ -39,30 +39,59 @@ class Alpha:
     reason: str | None = None
 
 
-def pairable(counts: Counts) -> Counts:
-    """The units with at least two judgements."""
-    paired: Counts = counts[counts.sum(axis=1) >= 2]
-    return paired
+class Sample:
+    """Units with their judgements, resampled once for all the alphas that are asked of them."""
+
+    def __init__(self, counts: Counts, seed: int = 0) -> None:
+        self._counts = pairable(counts)
+        units, values = self._counts.shape
+        drawn = np.random.default_rng(seed).integers(0, max(units, 1), (RESAMPLES, units))
+        rows = np.arange(RESAMPLES)[:, None] * units
+        weights = np.bincount((drawn + rows).ravel(), minlength=RESAMPLES * units).reshape(RESAMPLES, units)
+        flat = coincidences(self._counts).reshape(units, values * values)
+        self._drawn = (weights @ flat).reshape(RESAMPLES, values, values)
+        """(resamples, values, values): each resample's matrix of coincidences."""
+
+    def alpha(self, level: Level) -> Alpha:
+        """Alpha over all values."""
+        return _alpha(self._counts, self._drawn, level)
+
+    def of_value(self, value: int) -> Alpha:
+        """Nominal alpha of one value against all others."""
+        rest = [other for other in range(self._counts.shape[1]) if other != value]
+        parts = [[value], rest]
+        drawn = np.stack(
+            [np.stack([self._drawn[:, one][:, :, other].sum(axis=(1, 2)) for other in parts], 1) for one in parts], 1
+        )
+        counts = np.stack([self._counts[:, part].sum(axis=1) for part in parts], axis=1)
+        return _alpha(counts, drawn, "nominal")
 
 
 def alpha(counts: Counts, level: Level, seed: int = 0) -> Alpha:
     """Alpha of some units."""
-    counts = pairable(counts)
+    return Sample(counts, seed).alpha(level)
+
+
+def _alpha(counts: Counts, drawn: NDArray[np.float64], level: Level) -> Alpha:
+    """Alpha of paired units, and its interval by their resampled coincidences."""
     units, judgements = len(counts), int(counts.sum())
     if not units:
         return Alpha(None, None, None, 0, 0, NO_PAIRS)
     if np.count_nonzero(counts.sum(axis=0)) < 2:
         return Alpha(None, None, None, units, judgements, ONE_VALUE)
-    values = np.arange(counts.shape[1])
-    value = krippendorff.alpha(value_counts=counts, value_domain=values, level_of_measurement=level)
-    low, high = _interval(counts, level, seed)
-    return Alpha(float(value), low, high, units, judgements)
+    domain = np.arange(counts.shape[1])
+    value = krippendorff.alpha(value_counts=counts, value_domain=domain, level_of_measurement=level)
+    values = alpha_of_coincidences(drawn, level)
+    values = values[np.isfinite(values)]
+    low, high = np.percentile(values, INTERVAL) if len(values) >= RESAMPLES / 2 else (None, None)
+    bounds = [None if bound is None else float(bound) for bound in (low, high)]
+    return Alpha(float(value), bounds[0], bounds[1], units, judgements)
 
 
-def one_against_others(counts: Counts, value: int) -> Counts:
-    """The same judgements, only whether they are of one value."""
-    mine = counts[:, value]
-    return np.stack([mine, counts.sum(axis=1) - mine], axis=1)
+def pairable(counts: Counts) -> Counts:
+    """The units with at least two judgements."""
+    paired: Counts = counts[counts.sum(axis=1) >= 2]
+    return paired
 
 
 def coincidences(counts: Counts) -> NDArray[np.float64]:
@@ -97,20 +126,6 @@ def mean_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]
     given = np.asarray(values)
     drawn = np.random.default_rng(seed).integers(0, len(given), (RESAMPLES, len(given)))
     low, high = np.percentile(given[drawn].mean(axis=1), INTERVAL)
-    return float(low), float(high)
-
-
-def _interval(counts: Counts, level: Level, seed: int) -> tuple[float | None, float | None]:
-    """Percentiles of alpha over resampled units; None where too few resamples have an alpha."""
-    units = len(counts)
-    weights = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), RESAMPLES)
-    flat = coincidences(counts).reshape(units, -1)
-    drawn = (weights @ flat).reshape(RESAMPLES, counts.shape[1], counts.shape[1])
-    values = alpha_of_coincidences(drawn, level)
-    values = values[np.isfinite(values)]
-    if len(values) < RESAMPLES / 2:
-        return None, None
-    low, high = np.percentile(values, INTERVAL)
     return float(low), float(high)
 
 

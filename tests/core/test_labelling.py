@@ -13,13 +13,13 @@ from backend.core.labelling import (
     NO_PAIRS,
     ONE_VALUE,
     Level,
+    Sample,
     alpha,
     alpha_of_coincidences,
     coincidences,
     confusion,
     disagreement,
     mean_interval,
-    one_against_others,
 )
 from tests.oracles import krippendorff_alpha as oracle
 
@@ -86,9 +86,18 @@ def test_full_agreement_is_one_and_the_interval_narrows_with_more_units() -> Non
 
 def test_one_label_against_the_others_and_who_is_confused_with_whom() -> None:
     counts = counts_of([[0, 0, 1], [1, 2], [3]], 4)
-    assert one_against_others(counts, 0).tolist() == [[2, 1], [0, 2], [0, 1]]
     assert confusion(counts).tolist() == [[1, 2, 0, 0], [2, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
     assert disagreement(counts).tolist() == pytest.approx([float(Fraction(2, 3)), 1, 0])
+
+
+@given(UNITS, st.integers(0, 3))
+def test_one_value_against_the_others_is_alpha_of_yes_and_no(units: list[list[int]], value: int) -> None:
+    """The interval too: it is drawn from the same resamples."""
+    found = Sample(counts_of(units, 4)).of_value(value)
+    folded = alpha(counts_of([[int(one != value) for one in unit] for unit in units], 2), "nominal")
+    assert found.reason == folded.reason
+    for one, other in ((found.value, folded.value), (found.low, folded.low), (found.high, folded.high)):
+        assert one == pytest.approx(other, abs=1e-9) if one is not None else other is None
 
 
 def test_the_interval_of_a_mean() -> None:
