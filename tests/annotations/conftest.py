@@ -1,9 +1,11 @@
-"""A small catalogue with prompts, passages and two methods' lists, and annotators of it, on each database."""
+"""A small catalogue with prompts, passages and two methods' lists, and annotators of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -34,9 +36,22 @@ def signed_in(engine: Engine, name: str, role: Role) -> Actor:
 
 
 @pytest.fixture
-def site(catalogue_url: str) -> Iterator[Site]:
-    settings = Settings(_env_file=None, database_url=catalogue_url)  # type: ignore[call-arg]
-    engine = open_catalogue(settings)
+def site(tmp_path: Path) -> Iterator[Site]:
+    """On SQLite, for what any database does."""
+    with opened(f"sqlite:///{tmp_path / 'catalogue' / 'proponent.db'}") as made:
+        yield made
+
+
+@pytest.fixture
+def any_site(catalogue_url: str) -> Iterator[Site]:
+    """On each database, for what databases may do differently."""
+    with opened(catalogue_url) as made:
+        yield made
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Site]:
+    engine = open_catalogue(Settings(_env_file=None, database_url=url))  # type: ignore[call-arg]
     Base.metadata.create_all(engine)
     fill(engine, methods=("trackstar", "bm25"))
     yield Site(engine, signed_in(engine, "ada", Role.CURATOR), signed_in(engine, "ben", Role.ANNOTATOR))

@@ -18,22 +18,22 @@ from tests.annotations.conftest import BM25, TRACKSTAR, Site, signed_in
 YES, NO, PRIOR = (Judgement(label, None, "") for label in (Label.STATES_FACT, Label.IRRELEVANT, Label.PRIOR_ENTITY))
 
 
-def test_precision_is_the_share_of_judged_passages_that_most_say_state_the_fact(site: Site) -> None:
+def test_precision_is_the_share_of_judged_passages_that_most_say_state_the_fact(any_site: Site) -> None:
     """All items of three prompts' first five: rank 1 of TrackStar is labelled yes by both, rank 2 by one of two."""
-    with write_session(site.engine) as session:
+    with write_session(any_site.engine) as session:
         plan = PoolPlan("p", "", (TRACKSTAR, BM25), 3, 2, 1, PromptFilter(task="facts"), {}, 3)
-        pool = make_pool(session, site.ada, plan)
+        pool = make_pool(session, any_site.ada, plan)
         items = session.query(PoolItem).filter_by(pool_id=pool.id).all()
         expected: dict[int, list[float]] = {}
         for item in items:
             rank = item.ranks.get(TRACKSTAR)
             about = About(item.query_hash, item.content_hash, pool.id, {"slug": "s", "task": "facts"})
             vote = {1: (YES, YES), 2: (YES, NO), 3: (NO, NO), None: (NO, NO)}[rank]
-            for actor, judgement in zip((site.ada, site.ben), vote, strict=True):
+            for actor, judgement in zip((any_site.ada, any_site.ben), vote, strict=True):
                 save(session, actor, about, judgement, 0)
             if rank is not None:
                 expected.setdefault(rank, []).append({1: 1.0, 2: 0.5, 3: 0.0}[rank])
-    with read_session(site.engine) as session:
+    with read_session(any_site.engine) as session:
         judgements = read_judgements(session, Scope())
         found, crossed = precisions(session, judgements, Scope())
         of_trackstar = {cell.k: cell for cell in found if cell.run == TRACKSTAR}
@@ -55,14 +55,14 @@ def test_precision_is_the_share_of_judged_passages_that_most_say_state_the_fact(
         assert precisions(session, judgements, Scope(pool="nothing"))[0] == []
 
 
-def test_what_counts_is_the_standing_judgement_of_the_scope(site: Site) -> None:
-    with write_session(site.engine) as session:
+def test_what_counts_is_the_standing_judgement_of_the_scope(any_site: Site) -> None:
+    with write_session(any_site.engine) as session:
         pair = pair_in_place(session, "capital-peru", "fact/capital/peru/0")
         assert pair is not None
-        save(session, site.ada, pair.about(None, {}), YES, 0)
-        slip = save(session, site.ben, pair.about(None, {}), NO, 0)
-        save(session, site.ben, About("0" * 64, "1" * 64, None, {"task": "arithmetic"}), PRIOR, 0)
-    with read_session(site.engine) as session:
+        save(session, any_site.ada, pair.about(None, {}), YES, 0)
+        slip = save(session, any_site.ben, pair.about(None, {}), NO, 0)
+        save(session, any_site.ben, About("0" * 64, "1" * 64, None, {"task": "arithmetic"}), PRIOR, 0)
+    with read_session(any_site.engine) as session:
         assert read_judgements(session, Scope()).labels == {}
         both = read_judgements(session, Scope(in_place=True))
         assert sorted(len(labels) for labels in both.labels.values()) == [1, 2]
@@ -74,9 +74,9 @@ def test_what_counts_is_the_standing_judgement_of_the_scope(site: Site) -> None:
         assert matrix[first][other] == matrix[other][first] == 1
         assert sum(map(sum, matrix)) == 2
         assert [(found.shared, found.same) for found in pairs(both)] == [(1, 0)]
-    with write_session(site.engine) as session:
-        delete(session, site.ben, slip.id, 1)
-    with read_session(site.engine) as session:
+    with write_session(any_site.engine) as session:
+        delete(session, any_site.ben, slip.id, 1)
+    with read_session(any_site.engine) as session:
         assert disputed(read_judgements(session, Scope(in_place=True))) == []
 
 

@@ -54,15 +54,15 @@ def imported(engine: Engine, text: list[str]) -> Imported:
         return import_lines(session, COMMAND_LINE, text)
 
 
-def test_a_fresh_installation_holds_the_same_afterwards(site: Site, tmp_path: Path) -> None:
-    judge_some(site)
-    text = exported(site.engine)
+def test_a_fresh_installation_holds_the_same_afterwards(any_site: Site, tmp_path: Path) -> None:
+    judge_some(any_site)
+    text = exported(any_site.engine)
     fresh = open_empty(tmp_path / "fresh")
     fill(fresh, methods=("trackstar", "bm25"))
     done = imported(fresh, text)
     assert (done.pools, done.annotations, done.known, done.users) == (1, 10, 0, 2)
     assert exported(fresh) == text
-    with read_session(fresh) as one, read_session(site.engine) as other:
+    with read_session(fresh) as one, read_session(any_site.engine) as other:
         assert list(table_rows(one, EVERYTHING)) == list(table_rows(other, EVERYTHING))
         counted = select(Prompt.slug, Prompt.annotation_count).where(Prompt.annotation_count > 0).order_by(Prompt.slug)
         assert one.execute(counted).all() == other.execute(counted).all() != []

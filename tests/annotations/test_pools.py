@@ -34,10 +34,10 @@ PLAN = PoolPlan(
 YES = Judgement(Label.STATES_FACT, None, "")
 
 
-def test_a_pool_is_the_union_of_the_lists_and_drawn_again_the_same(site: Site) -> None:
-    with write_session(site.engine) as session:
-        one, other = make_pool(session, site.ada, PLAN), make_pool(session, site.ada, PLAN)
-        elsewhere = make_pool(session, site.ada, replace(PLAN, seed=8))
+def test_a_pool_is_the_union_of_the_lists_and_drawn_again_the_same(any_site: Site) -> None:
+    with write_session(any_site.engine) as session:
+        one, other = make_pool(session, any_site.ada, PLAN), make_pool(session, any_site.ada, PLAN)
+        elsewhere = make_pool(session, any_site.ada, replace(PLAN, seed=8))
 
         def held(pool: Pool) -> dict[tuple[str, str], dict[str, int]]:
             items = session.scalars(select(PoolItem).where(PoolItem.pool_id == pool.id))
@@ -75,24 +75,24 @@ def test_a_pool_that_cannot_be_says_why(site: Site, plan: PoolPlan, reason: str)
         assert all_pools(session) == []
 
 
-def test_annotators_go_through_it_in_orders_of_their_own_until_everybody_is_done(site: Site) -> None:
-    with write_session(site.engine) as session:
-        pool = make_pool(session, site.ada, PLAN)
-        ids = site.ada.user_id, site.ben.user_id
+def test_annotators_go_through_it_in_orders_of_their_own_until_everybody_is_done(any_site: Site) -> None:
+    with write_session(any_site.engine) as session:
+        pool = make_pool(session, any_site.ada, PLAN)
+        ids = any_site.ada.user_id, any_site.ben.user_id
         adas, bens = read_queue(session, pool, ids[0] or 0, "ada"), read_queue(session, pool, ids[1] or 0, "ben")
         assert sorted(item.pk for item in adas.items) == sorted(item.pk for item in bens.items)
         assert [item.pk for item in adas.items] != [item.pk for item in bens.items]
         assert read_queue(session, pool, ids[0] or 0, "ada").items == adas.items
         total = len(adas.items)
         for turn in range(total):  # by turns, each with what is next for them
-            actor = (site.ada, site.ben)[turn % 2]
+            actor = (any_site.ada, any_site.ben)[turn % 2]
             queue = read_queue(session, pool, actor.user_id or 0, actor.name)
             item = queue.next()
             assert item is not None
             assert queue.judgements == turn
             assert item.pk not in queue.judged
             save(session, actor, About(item.query_hash, item.content_hash, pool.id, {}), YES, 0)
-        for actor in (site.ada, site.ben):
+        for actor in (any_site.ada, any_site.ben):
             queue = read_queue(session, pool, actor.user_id or 0, actor.name)
             assert queue.next() is None
             assert queue.judgements == queue.total == total

@@ -89,16 +89,16 @@ def test_nobody_changes_what_is_somebody_elses(site: Site) -> None:
         assert adas.label == "states-fact"
 
 
-def test_people_who_write_at_once_all_keep_what_they_wrote(site: Site) -> None:
+def test_people_who_write_at_once_all_keep_what_they_wrote(any_site: Site) -> None:
     """Two annotators judge the same passages and each sends every form twice, all at the same time."""
     failed: list[BaseException] = []
 
     def work(who: str) -> None:
-        actor = getattr(site, who)
+        actor = getattr(any_site, who)
         judgement = Judgement(Label.STATES_FACT if who == "ada" else Label.TEMPLATE, None, who)
         try:
             for number in range(6):
-                with write_session(site.engine, shown=False) as session:
+                with write_session(any_site.engine, shown=False) as session:
                     save(session, actor, about(number), judgement, 0)
         except Exception as error:  # noqa: BLE001 - shown below, whatever it is
             failed.append(error)
@@ -109,23 +109,23 @@ def test_people_who_write_at_once_all_keep_what_they_wrote(site: Site) -> None:
     for thread in threads:
         thread.join()
     assert failed == []
-    with read_session(site.engine) as session:
+    with read_session(any_site.engine) as session:
         rows = session.execute(select(Annotation.user_id, Annotation.note, Annotation.version))
         found = sorted((user, said, version) for user, said, version in rows)
-    assert found == sorted([(site.ada.user_id, "ada", 1)] * 6 + [(site.ben.user_id, "ben", 1)] * 6)
+    assert found == sorted([(any_site.ada.user_id, "ada", 1)] * 6 + [(any_site.ben.user_id, "ben", 1)] * 6)
 
 
-def test_a_prompt_counts_its_standing_annotations_and_a_judgement_knows_whose_lists_it_stood_in(site: Site) -> None:
-    with write_session(site.engine) as session:
+def test_a_prompt_counts_its_standing_annotations_and_a_judgement_knows_whose_lists_it_stood_in(any_site: Site) -> None:
+    with write_session(any_site.engine) as session:
         pair = pair_in_place(session, "capital-peru", "fact/capital/peru/0")
         assert pair is not None
         assert pair_in_place(session, "capital-peru", "nowhere") is None
         ranks = ranks_of(session, pair)
         assert set(ranks) == {TRACKSTAR, BM25}
-        made = save(session, site.ada, pair.about(None, ranks), STATES, 0)
-        save(session, site.ben, pair.about(None, ranks), IRRELEVANT, 0)
+        made = save(session, any_site.ada, pair.about(None, ranks), STATES, 0)
+        save(session, any_site.ben, pair.about(None, ranks), IRRELEVANT, 0)
         counts = select(func.sum(Prompt.annotation_count))
         assert session.scalar(counts) == 2
-        delete(session, site.ada, made.id, 1)
+        delete(session, any_site.ada, made.id, 1)
         assert session.scalar(counts) == 1
         assert session.get_one(Annotation, made.id).subject["runs"] == ranks

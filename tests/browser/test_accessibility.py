@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,8 @@ PAGES = (*HTML, "/nothing/here", "/dev/patterns", "/prompts?bucket=5")
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(browser: Browser, address: str, scheme: Any) -> None:
-    pages = PAGES if scheme == "light" else {url.partition("?")[0]: url for url in PAGES}.values()
     context = new_context(browser, scheme)
-    found = faults_of(context, address, pages, RULES[scheme])
+    found = faults_of(context, address, one_of_each(PAGES), RULES[scheme])
     context.close()
     assert found == []
 
@@ -37,11 +37,20 @@ def test_axe_finds_nothing_for_those_who_have_signed_in(
 ) -> None:
     found: list[str] = []
     for role in sorted(set(SIGNED_IN.values())):
-        pages = [url for url, least in SIGNED_IN.items() if least == role]
+        pages = one_of_each(url for url, least in SIGNED_IN.items() if least == role)
         context = new_context(browser, scheme, token_of(browsed_home, BY_ROLE[role]))
         found += faults_of(context, address, pages, RULES[scheme])
         context.close()
     assert found == []
+
+
+def one_of_each(urls: Iterable[str]) -> list[str]:
+    """Of addresses that differ in their parameters alone the one with the most: it shows most."""
+    longest: dict[str, str] = {}
+    for url in urls:
+        path = url.partition("?")[0]
+        longest[path] = max(longest.get(path, ""), url, key=len)
+    return list(longest.values())
 
 
 def new_context(browser: Browser, scheme: Any, headers: dict[str, str] | None = None) -> BrowserContext:
