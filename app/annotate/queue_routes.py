@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app.annotate.forms import Faulty, Refused, Typed, problem_of, refusal
 from app.annotate.pool_views import PoolForm, build_home, build_new, pools_json, read_plan
-from app.annotate.queue_views import QueuePage, build_queue, pool_address
+from app.annotate.queue_views import QueuePage, build_queue, pool_address, queue_json
 from app.http.database import ReadSession, catalogue_of
 from app.http.errors import Problem, not_found
 from app.http.formats import wants_json
@@ -84,6 +84,14 @@ def open_again(request: Request, viewer: Curator, pool_id: str) -> Response:
     return _change(request, pool_id, is_open=True)
 
 
+@router.get("/annotate/pools/{pool_id}.json")
+def queue_as_json(session: ReadSession, viewer: Annotator, pool_id: str, item: str = "") -> dict[str, Any]:
+    page = build_queue(session, _pool(session, pool_id), _user(viewer), number(item) if item else None)
+    if page is None:
+        raise _not_yours(pool_id)
+    return queue_json(page)
+
+
 @router.get("/annotate/pools/{pool_id}")
 def queue_page(request: Request, session: ReadSession, viewer: Annotator, pool_id: str, item: str = "") -> Response:
     page = build_queue(session, _pool(session, pool_id), _user(viewer), number(item) if item else None)
@@ -143,9 +151,13 @@ def _again(request: Request, viewer: Viewer, pool_id: str, item_pk: int, typed: 
         return _rendered(request, page, status)
 
 
+def _not_yours(pool_id: str) -> Problem:
+    return not_found("This item is not among yours to judge.", (pool_address(pool_id), "What is next"))
+
+
 def _rendered(request: Request, page: QueuePage | None, status: int = 200) -> Response:
     if page is None:
-        raise not_found("This item is not among yours to judge.", (request.url.path, "What is next"))
+        raise _not_yours(request.path_params["pool_id"])
     return render(request, "annotate/queue.html", {"page": page}, block="item", status=status, headers=NO_STORE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -108,6 +109,31 @@ def build_queue(
         faults=faults or {},
         standing=standing,
     )
+
+
+def queue_json(page: QueuePage) -> dict[str, Any]:
+    """The JSON twin: what to judge, for a program that judges; without whose lists it stood in."""
+    item = None
+    if page.item is not None and page.pair is not None and page.pool.closed_at is None:
+        prompt, passage = page.pair.prompt, page.pair.passage
+        item = {
+            "item": page.item.pk,
+            "prompt": prompt.prompt,
+            "completion": prompt.completion,
+            "passage_id": passage.passage_id,
+            "text": passage.text,
+            "label": page.typed.label or None,
+            "version": page.typed.version,
+        }
+    return {
+        "id": page.pool.id,
+        "name": page.pool.name,
+        "guidelines": page.pool.guidelines,
+        "closed_at": page.pool.closed_at.isoformat() if page.pool.closed_at else None,
+        "judged_by_me": len(page.queue.judged),
+        "left_for_me": len(page.queue.open) + len(page.queue.aside),
+        "item": item,
+    }
 
 
 def _last(session: Session, pool_id: str, user_id: int) -> Last | None:

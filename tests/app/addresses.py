@@ -40,6 +40,7 @@ SIGNED_IN = {
 
 SIGNED_IN_JSON = {
     "/annotate.json": "annotator",
+    f"/annotate/pools/{OPEN_POOL}.json": "annotator",
     "/annotate/mine.json": "annotator",
     f"/annotations/{FIRST}.json": "annotator",
     "/annotations.json": "curator",

@@ -211,6 +211,7 @@ def test_annotators_stay_blind_while_a_pool_is_open(client: TestClient, full_hom
     ben, ada = token_of(full_home, "ben"), token_of(full_home, "ada")
     for url in (
         f"/annotate/pools/{OPEN_POOL}",
+        f"/annotate/pools/{OPEN_POOL}.json",
         "/annotate",
         "/annotate.json",
         f"/annotate/mine?pool={OPEN_POOL}",
@@ -321,3 +322,19 @@ def test_what_one_judgement_changes_in_the_numbers_tells_annotators_nothing(own:
     assert seen(ben) == before
     assert seen({})[:3] == before[:3]
     assert seen(ada) != by_curator
+
+
+def test_a_program_judges_a_pool_to_its_end(own: TestClient, home: Path) -> None:
+    wire = {**token_of(home, "cleo"), "accept": "application/json"}
+    url = f"/annotate/pools/{OPEN_POOL}"
+    texts = set()
+    while (found := own.get(f"{url}.json", headers=wire).json())["item"] is not None:
+        item = found["item"]
+        texts.add((item["prompt"], item["text"]))
+        saved = own.post(
+            url, data={"item": item["item"], "label": "template", "version": item["version"]}, headers=wire
+        )
+        assert saved.status_code == 200
+        assert saved.json()["annotation"]["version"] == 1
+    assert len(texts) == 4
+    assert found["left_for_me"] == 0
