@@ -15,7 +15,7 @@ from app.http.errors import Problem, not_found
 from app.http.formats import address
 from app.http.forms import Form, number, readable
 from app.http.headers import NO_STORE
-from app.http.identity import actor_of, require
+from app.http.identity import actor_of, require, writing
 from app.http.rendering import render
 from app.http.viewers import Viewer
 from backend.accounts.access import end_other_sessions, end_session, make_token, revoke_token, sessions_of, short_id
@@ -53,14 +53,14 @@ def page(request: Request, session: ReadSession, viewer: SignedIn, done: str = "
 
 @router.post("/account/sessions/others/end")
 def end_others(request: Request, viewer: InBrowser) -> Response:
-    with catalogue_of(request).write(shown=False) as session:
+    with writing(request, shown=False) as session:
         end_other_sessions(session, actor_of(request), _id(viewer), viewer.session_id)
     return _back("others")
 
 
 @router.post("/account/sessions/{session_id}/end")
 def end_one(request: Request, viewer: InBrowser, session_id: str) -> Response:
-    with catalogue_of(request).write(shown=False) as session:
+    with writing(request, shown=False) as session:
         found = next((one for one in sessions_of(session, _id(viewer)) if short_id(one) == session_id), None)
         if found is None:
             raise not_found("You are not signed in there.", HERE)
@@ -76,7 +76,7 @@ def add_token(request: Request, viewer: InBrowser, form: Form) -> Response:
     try:
         if scope not in ORDER:
             raise UserError("There is no such role.", "Choose one that the form offers.")
-        with catalogue_of(request).write(shown=False) as session:
+        with writing(request, shown=False) as session:
             user = session.get_one(User, _id(viewer))
             name, days = readable(form.one("name")), number(form.one("days"))
             _, secret = make_token(session, actor_of(request), user, name, Role(scope), days)
@@ -90,7 +90,7 @@ def add_token(request: Request, viewer: InBrowser, form: Form) -> Response:
 
 @router.post("/account/tokens/{token_id}/revoke")
 def revoke(request: Request, viewer: InBrowser, token_id: str) -> Response:
-    with catalogue_of(request).write(shown=False) as session:
+    with writing(request, shown=False) as session:
         wanted = select(ApiToken).where(ApiToken.id == token_id, ApiToken.user_id == viewer.user_id)
         found = session.scalar(wanted)
         if found is None:
@@ -114,7 +114,7 @@ def new_password(request: Request, viewer: InBrowser, form: Form) -> Response:
     if not faults:
         try:
             hashed = hash_password(new)
-            with catalogue_of(request).write(shown=False) as session:
+            with writing(request, shown=False) as session:
                 user = session.get_one(User, _id(viewer))
                 change_password(session, actor_of(request), user, hashed, viewer.session_id)
         except UserError as error:

@@ -18,7 +18,7 @@ from app.http.exports import Format, export
 from app.http.formats import address
 from app.http.forms import Form, readable
 from app.http.headers import NO_STORE
-from app.http.identity import actor_of, require
+from app.http.identity import actor_of, require, writing
 from app.http.parameters import parameters_of
 from app.http.rendering import render
 from backend.accounts import users
@@ -65,7 +65,7 @@ def add_user(request: Request, form: Form) -> Response:
     try:
         if role not in ORDER:
             raise UserError("There is no such role.", "Choose one that the form offers.")
-        with catalogue_of(request).write(shown=False) as session:
+        with writing(request, shown=False) as session:
             user = users.add_user(session, actor_of(request), name, Role(role), password)
             secret = (user.name, password)
     except UserError as error:
@@ -79,7 +79,7 @@ def add_user(request: Request, form: Form) -> Response:
 def reset(request: Request, name: str) -> Response:
     """Give a user a new password, shown this once; sessions end and tokens are revoked."""
     password = views.new_password()
-    with catalogue_of(request).write(shown=False) as session:
+    with writing(request, shown=False) as session:
         users.set_password(session, actor_of(request), _user(session, name), password)
     with catalogue_of(request).read() as session:
         return _users(request, views.build_users(session, secret=(users.normalised(name), password)))
@@ -119,7 +119,7 @@ def tokens(request: Request, session: ReadSession, asked: Done) -> Response:
 
 @router.post("/admin/tokens/{token_id}/revoke")
 def revoke(request: Request, token_id: str) -> Response:
-    with catalogue_of(request).write(shown=False) as session:
+    with writing(request, shown=False) as session:
         token = session.get(ApiToken, token_id)
         if token is None:
             raise not_found("There is no such token.", ("/admin/tokens", "All tokens"))
@@ -186,7 +186,7 @@ def _users(request: Request, page: views.UsersPage, status: int = 200) -> Respon
 
 def _change_user(request: Request, name: str, change: Callable[[Session, Actor, User], None], done: str) -> Response:
     try:
-        with catalogue_of(request).write(shown=False) as session:
+        with writing(request, shown=False) as session:
             change(session, actor_of(request), _user(session, name))
     except UserError as error:
         raise Problem(409, "Not done", str(error), link=("/admin/users", "All users")) from error
@@ -201,7 +201,7 @@ def _user(session: Session, name: str) -> User:
 
 
 def _change_job(request: Request, job_id: str, change: Callable[[Session, str], bool], done: str) -> Response:
-    with catalogue_of(request).write(shown=False) as session:
+    with writing(request, shown=False) as session:
         if not change(session, job_id):
             raise Problem(409, "Not done", "The job is not in a state for this.", link=("/admin/jobs", "The queue"))
         note(session, actor_of(request), f"job.{done}", job_id)

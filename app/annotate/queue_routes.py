@@ -16,7 +16,7 @@ from app.http.errors import Problem, not_found
 from app.http.formats import wants_json
 from app.http.forms import Form, number
 from app.http.headers import NO_STORE
-from app.http.identity import actor_of, require
+from app.http.identity import actor_of, require, writing
 from app.http.parameters import parameters_of
 from app.http.rendering import render
 from app.http.viewers import Viewer
@@ -55,12 +55,11 @@ def new_pool(request: Request, session: ReadSession, viewer: Curator, asked: Fil
 
 @router.post("/annotate/pools/new")
 def make(request: Request, viewer: Curator, asked: FilterAsked, form: Form) -> Response:
-    catalogue = catalogue_of(request)
     typed = PoolForm.read(form)
     plan, faults = read_plan(typed, asked)
     if plan is not None:
         try:
-            with catalogue.write(shown=False) as session:
+            with writing(request, shown=False) as session:
                 pool = make_pool(session, actor_of(request), plan)
             if wants_json(request):
                 return JSONResponse({"id": pool.id, "url": pool_address(pool.id)}, 201, headers=NO_STORE)
@@ -69,7 +68,7 @@ def make(request: Request, viewer: Curator, asked: FilterAsked, form: Form) -> R
             faults = {"": str(error)}
     if wants_json(request):
         raise problem_of(Faulty(faults))
-    with catalogue.read() as session:
+    with catalogue_of(request).read() as session:
         page = build_new(session, asked, typed, faults)
         return render(request, "annotate/new_pool.html", {"page": page}, status=422, headers=NO_STORE)
 
@@ -103,7 +102,7 @@ def judge(request: Request, viewer: Annotator, pool_id: str, form: Form) -> Resp
     """Save a judgement or put the item aside, and lead to what is next; a fault shows the form as it was typed."""
     item_pk, typed = number(form.one("item")), Typed.read(form)
     try:
-        with catalogue_of(request).write(shown=False) as session:
+        with writing(request, shown=False) as session:
             item = _open_item(session, viewer, _pool(session, pool_id), item_pk)
             if form.one("act") == "aside":
                 skip(session, _user(viewer)[0], item.pk)
@@ -162,8 +161,7 @@ def _rendered(request: Request, page: QueuePage | None, status: int = 200) -> Re
 
 
 def _change(request: Request, pool_id: str, *, is_open: bool) -> Response:
-    catalogue = catalogue_of(request)
-    with catalogue.write(shown=True) as session:  # what was judged in it is shown while it is closed
+    with writing(request, shown=True) as session:  # what was judged in it is shown while it is closed
         (open_pool_again if is_open else close_pool)(session, actor_of(request), _pool(session, pool_id))
     return RedirectResponse("/annotate", 303, headers=NO_STORE)
 

@@ -28,11 +28,11 @@ from app.http.exports import Format, export
 from app.http.formats import local_path, wants_json, wants_part
 from app.http.forms import Form, number, readable
 from app.http.headers import NO_STORE
-from app.http.identity import actor_of
+from app.http.identity import actor_of, writing
 from app.http.parameters import parameters_of
 from app.http.rendering import render
 from app.http.viewers import Viewer
-from backend.annotations import writing
+from backend.annotations import writing as changes
 from backend.annotations.exchange import COLUMNS
 from backend.annotations.subjects import Pair, pair_in_place, ranks_of
 from backend.annotations.writing import OutdatedAnnotation, UnknownAnnotation
@@ -65,11 +65,11 @@ def judge_in_place(request: Request, viewer: Annotator, form: Form) -> Response:
     slug, passage_id = readable(form.one("prompt")), readable(form.one("passage"))
     back = local_path(form.one("back") or f"/prompts/{slug}")
     try:
-        with catalogue_of(request).write(shown=_shown_to_all(request)) as session:
+        with writing(request, shown=_shown_to_all(request)) as session:
             pair = _pair(session, slug, passage_id)
             judgement = typed.judged(pair.passage.text, needs_label=False)
             about = pair.about(None, ranks_of(session, pair))
-            saved = writing.save(session, actor_of(request), about, judgement, typed.version)
+            saved = changes.save(session, actor_of(request), about, judgement, typed.version)
     except (Faulty, OutdatedAnnotation) as refused:
         if wants_json(request):
             raise problem_of(refused) from refused
@@ -149,19 +149,18 @@ def one(request: Request, session: ReadSession, viewer: Annotator, annotation_id
 @router.post("/annotations/{annotation_id}/delete")
 def delete(request: Request, viewer: Annotator, annotation_id: str, form: Form) -> Response:
     """Take one's own annotation back."""
-    return _change(request, annotation_id, form, writing.delete)
+    return _change(request, annotation_id, form, changes.delete)
 
 
 @router.post("/annotations/{annotation_id}/undo")
 def undo(request: Request, viewer: Annotator, annotation_id: str, form: Form) -> Response:
     """Put one's own annotation back to what it was before."""
-    return _change(request, annotation_id, form, writing.undo)
+    return _change(request, annotation_id, form, changes.undo)
 
 
 def _change(request: Request, annotation_id: str, form: Form, change: Any) -> Response:
-    catalogue = catalogue_of(request)
     try:
-        with catalogue.write(shown=_shown_to_all(request)) as session:
+        with writing(request, shown=_shown_to_all(request)) as session:
             change(session, actor_of(request), annotation_id, number(form.one("version")))
     except UnknownAnnotation:
         raise _unknown() from None

@@ -17,7 +17,7 @@ from app.http.exports import Format, export
 from app.http.formats import local_path, wants_json
 from app.http.forms import Form, readable
 from app.http.headers import NO_STORE
-from app.http.identity import actor_of, require
+from app.http.identity import actor_of, require, writing
 from app.http.parameters import parameters_of
 from app.http.rendering import render
 from app.http.viewers import Viewer, viewer_of
@@ -85,7 +85,6 @@ def add(request: Request, viewer: Curator, form: Form) -> Response:
     """Flag passages by their ids, one a line, all or none."""
     given = [line.strip() for line in readable(form.one("passages")).splitlines() if line.strip()]
     reason, text = form.one("reason"), readable(form.one("note")).strip()
-    catalogue = catalogue_of(request)
     try:
         if reason not in tuple(Reason):
             raise UserError("There is no such reason.", f"It is one of {', '.join(Reason)}.")
@@ -93,7 +92,7 @@ def add(request: Request, viewer: Curator, form: Form) -> Response:
             raise UserError(f"A note has at most {LONGEST_NOTE:,} characters.", "Shorten it.")
         if not given:
             raise UserError("There is no passage to flag.", "Give ids of passages, one a line.")
-        with catalogue.write(shown=True) as session:
+        with writing(request, shown=True) as session:
             corpus_id = views.corpus_of(session, readable(form.one("corpus")) or None) or ""
             found = passages_named(session, corpus_id, list(dict.fromkeys(given)))
             added = flag(session, actor_of(request), found, Reason(reason), text)
@@ -101,7 +100,7 @@ def add(request: Request, viewer: Curator, form: Form) -> Response:
         if wants_json(request):
             raise Problem(422, "Not understood", str(error), (FieldError("passages", str(error)),)) from error
         typed = {"passages": "\n".join(given), "reason": readable(reason)[:20], "note": text}
-        with catalogue.read() as session:
+        with catalogue_of(request).read() as session:
             page = views.build_list(session, FlagParameters(), viewer, typed=typed, fault=str(error))
             return render(request, "curation/flags.html", {"page": page}, status=422, headers=NO_STORE)
     if wants_json(request):
@@ -112,9 +111,8 @@ def add(request: Request, viewer: Curator, form: Form) -> Response:
 @router.post("/flags/{flag_id}/clear")
 def take_back(request: Request, viewer: Curator, flag_id: str, form: Form) -> Response:
     """Clear a flag, whoever set it."""
-    catalogue = catalogue_of(request)
     try:
-        with catalogue.write(shown=True) as session:
+        with writing(request, shown=True) as session:
             clear(session, actor_of(request), flag_id)
     except UserError as error:
         raise not_found(str(error), HERE) from error
@@ -145,12 +143,11 @@ def private_page(request: Request, session: ReadSession, viewer: Curator) -> Res
 @router.post("/sources/private")
 def change_private(request: Request, viewer: Curator, form: Form) -> Response:
     """Make a source private (``private`` is yes) or public (no)."""
-    catalogue = catalogue_of(request)
     name, private = readable(form.one("source")), form.one("private")
     try:
         if private not in ("yes", "no"):
             raise UserError("Private is yes or no.", "Use the page's buttons.")
-        with catalogue.write(shown=True) as session:
+        with writing(request, shown=True) as session:
             if private == "yes":
                 private_sources.make_private(session, actor_of(request), name, readable(form.one("reason")).strip())
             else:

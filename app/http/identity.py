@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from fastapi.concurrency import run_in_threadpool
+from sqlalchemy.orm import Session
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.cookies import read_cookie
 from app.http.csrf import SAFE_METHODS
-from app.http.database import Catalogue
+from app.http.database import Catalogue, catalogue_of
 from app.http.errors import Problem, problem_response
 from app.http.formats import address, here, wants_json
 from app.http.headers import NO_STORE
 from app.http.logs import visit_of
 from app.http.viewers import ANYBODY, KEY, SESSION_COOKIE, Viewer, viewer_of
-from backend.accounts.access import Access, access_by_session, access_by_token, note_use
+from backend.accounts.access import Access, access_by_session, access_by_token, note_use, role_now
 from backend.accounts.audit import Actor
 from backend.accounts.roles import Role
 from backend.catalogue.database import CatalogueError
@@ -59,6 +61,26 @@ def require(role: Role) -> Callable[[Request], Viewer]:
         raise Problem(403, "Not yours to do", detail)
 
     return check
+
+
+@contextmanager
+def writing(request: Request, *, shown: bool) -> Iterator[Session]:
+    """A write transaction for who asks (``Catalogue.write``); raises a Problem where they may not do it any more.
+
+    A request may take its time between its head, by which it was let in, and its end: somebody may be disabled, signed
+    out or given another role meanwhile.
+    """
+    access = viewer_of(request.scope).access
+    with catalogue_of(request).write(shown=shown) as session:
+        if access is not None:
+            role = role_now(session, access)
+            if role is None:
+                raise Problem(
+                    401, "Signed out", "Your access has ended meanwhile. Nothing was changed.", headers=NO_STORE
+                )
+            if not role.may(access.role):
+                raise Problem(403, "Not yours to do", "Your role has changed meanwhile. Nothing was changed.")
+        yield session
 
 
 def _token(request: Request) -> str | None:

@@ -101,6 +101,26 @@ def access_by_token(session: Session, secret: str) -> Access | None:
     return Access(user.id, user.name, role, token_id=token.id, noted=used_lately)
 
 
+def role_now(session: Session, access: Access) -> Role | None:
+    """What somebody who was let in may do by now, in a write transaction; None where their access has ended since.
+
+    It stays so until the transaction ends: whoever disables them meanwhile waits.
+    """
+    now = datetime.now(UTC)
+    if access.session_id is not None:
+        by = select(User, UserSession.id).join(UserSession, UserSession.user_id == User.id)
+        by = by.where(UserSession.id == access.session_id, UserSession.expires_at > now)
+    else:
+        by = select(User, ApiToken.scope).join(ApiToken, ApiToken.user_id == User.id)
+        by = by.where(ApiToken.id == access.token_id, ApiToken.expires_at > now, ApiToken.revoked_at.is_(None))
+    by = by.where(User.id == access.user_id, User.disabled_at.is_(None)).with_for_update(read=True)
+    found = session.execute(by.execution_options(populate_existing=True)).one_or_none()
+    if found is None:
+        return None
+    role = Role(found[0].role)
+    return role if access.session_id is not None else lesser(role, Role(found[1]))
+
+
 def note_use(session: Session, access: Access) -> None:
     """Remember that a session or a token is in use."""
     now = datetime.now(UTC)
