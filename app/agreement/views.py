@@ -163,8 +163,6 @@ def agreement_json(page: AgreementPage) -> dict[str, Any]:
         "disputed": [
             {
                 "pool": one.unit[0],
-                "query_hash": one.unit[1],
-                "content_hash": one.unit[2],
                 **asdict(one.subject),
                 "labels": {page.names[user]: label for user, label in one.labels.items()},
                 "disagreement": one.disagreement,

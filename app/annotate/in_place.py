@@ -111,7 +111,7 @@ def blurred(one: Shown, viewer: Viewer, *, private: bool) -> Shown:
     """An annotation for a viewer; those who judge nothing here see no names, and no words about a private text."""
     if viewer.may(Role.ANNOTATOR):
         return one
-    if private:
+    if private or one.earlier_text:  # which may have been of a private source
         one = replace(one, quote=None, lost=False, note="")
     return replace(one, author="an annotator")
 

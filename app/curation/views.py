@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.curation.parameters import LIMIT, FlagListed, FlagParameters
-from app.http.formats import address, passage_address
+from app.http.formats import address
 from app.http.viewers import Viewer
 from backend.accounts.roles import Role
 from backend.catalogue.passages import newest_corpus_id
@@ -25,8 +25,8 @@ REASONS: dict[Reason, tuple[str, str]] = {
     Reason.LICENCE: ("licence", "it may not be used for this"),
 }
 COLUMNS = (
-    *("id", "passage_id", "corpus", "content_hash", "source", "reason", "created_at", "cleared_at"),
-    *("note", "by", "cleared_by"),
+    *("id", "passage_id", "corpus", "source", "reason", "created_at", "cleared_at"),
+    *("content_hash", "note", "by", "cleared_by"),
 )
 
 
@@ -105,18 +105,13 @@ def row_json(row: FlagRow, *, people: bool) -> dict[str, Any]:
         "id": flag.id,
         "passage_id": flag.passage_id,
         "corpus": flag.corpus_id,
-        "content_hash": flag.content_hash,
         "source": row.source,
         "reason": flag.reason,
         "created_at": flag.created_at.isoformat(),
         "cleared_at": flag.cleared_at.isoformat() if flag.cleared_at else None,
     }
-    return {**found, "note": flag.note, "by": row.by, "cleared_by": row.cleared_by} if people else found
-
-
-def back_to(passage_id: str, corpus_id: str, newest: str | None) -> str:
-    """The page of a passage that was flagged."""
-    return passage_address(passage_id, None if corpus_id == newest else corpus_id)
+    people_only = {"content_hash": flag.content_hash, "note": flag.note, "by": row.by, "cleared_by": row.cleared_by}
+    return {**found, **people_only} if people else found
 
 
 def corpus_of(session: Session, given: str | None) -> str | None:

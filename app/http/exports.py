@@ -12,8 +12,8 @@ from starlette.responses import StreamingResponse
 
 Format = Literal["csv", "jsonl"]
 MEDIA_TYPES: dict[Format, str] = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl; charset=utf-8"}
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a spreadsheet takes for the beginning of a formula."""
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for the beginning of a formula: these signs, and their full-width forms."""
 
 ROWS_A_CHUNK = 200
 
@@ -39,7 +39,8 @@ def safe_cell(value: Any) -> Any:
         value = json.dumps(value, ensure_ascii=False)
     if isinstance(value, str):
         value = value.replace("\0", "")
-        return f"'{value}" if value.lstrip(" ").startswith(FORMULA) else value
+        risky = value[:1].isspace() and not value.startswith(" ")
+        return f"'{value}" if risky or value.lstrip().startswith(FORMULA) else value
     return value
 
 

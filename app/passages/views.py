@@ -16,6 +16,7 @@ from backend.catalogue import passages as catalogue
 from backend.catalogue.models import Passage
 from backend.catalogue.passages import FoundPassage, InfluencedPrompt
 from backend.catalogue.runs import RunSummary, current_runs
+from backend.catalogue.withheld import is_hidden
 
 MOST_ROWS = 200
 """Prompts that the page lists, of all methods and sides together: it stays below 100 kB."""
@@ -173,7 +174,7 @@ def passage_json(session: Session, found: FoundPassage, asked: PassageParameters
         "title": passage.title,
         "url": passage.url,
         "license": passage.license,
-        "content_hash": passage.content_hash,
+        "content_hash": None if is_hidden(passage) else passage.content_hash,
         "near_duplicates": None
         if passage.near_duplicates is None
         else {

@@ -56,6 +56,11 @@ def whole_text() -> ColumnElement[str]:
     return func.coalesce(kept, Passage.text)
 
 
+def is_hidden(passage: Passage) -> bool:
+    """True for a withheld passage whose text was not put back: its reader may not see it."""
+    return passage.withheld and passage.text == PLACEHOLDER
+
+
 def revealed(session: Session, passages: Sequence[Passage], *, to_all: bool = False) -> Sequence[Passage]:
     """The passages, with their texts and titles where the session's reader may see them, or ``to_all``."""
     hidden = {passage.pk: passage for passage in passages if passage.withheld}

@@ -158,6 +158,12 @@ def test_of_private_sources_no_reader_gets_a_text_by_any_address(
     for headers in ({}, token_of(home, "rita")):
         leaks = [url for url in (*HTML, *JSON, *FILES) if "SECRETMARK" in client.get(url, headers=headers).text]
         assert leaks == []
+    hashes = {
+        url: client.get(url).text for url in ("/passages/fact/capital/peru/0.json", "/flags.json", "/agreement.json")
+    }
+    with read_session(engine) as session:
+        known = session.scalars(select(Passage.content_hash)).all()
+    assert [url for url, text in hashes.items() if any(one in text for one in known)] == []  # or a guess is confirmed
     for url in ("/prompts/capital-peru", "/passages/fact/capital/peru/0", "/prompts/capital-peru.json"):
         assert "SECRETMARK" in client.get(url, headers=ben).text
         assert PLACEHOLDER in client.get(url).text  # what was kept for readers is not an annotator's page
@@ -181,6 +187,23 @@ def test_words_about_a_private_text_are_not_for_readers(home: Path, engine: Engi
         assert not re.search(r"said-quote[^>]*>\s*Lima", client.get(url).text)
         assert "said-note" not in client.get(url).text
         assert re.search(r"said-quote[^>]*>\s*Lima", client.get(url, headers=token_of(home, "ben")).text)
+
+
+def test_words_about_an_earlier_text_are_not_for_readers(home: Path, engine: Engine) -> None:
+    """It may have been of a private source, and the passage of the same id today is of an open one."""
+    with write_session(engine) as session:
+        old = select(Passage.content_hash).where(Passage.passage_id == "fact/capital/peru/0").scalar_subquery()
+        changed = update(Passage).where(Passage.content_hash == old)
+        session.execute(changed.values(text="Lima is elsewhere.", content_hash="0" * 64, source="Open"))
+    settings = settings_for(home).model_copy(update={"annotations": "everyone"})
+    with TestClient(create_app(settings), follow_redirects=False) as client:
+        url = "/prompts/capital-peru?methods=bm25&copies=each&k=50"
+        assert "an earlier text" in client.get(url, headers=token_of(home, "cleo")).text
+        card = re.search(r"is elsewhere.*?</li>", client.get(url).text, re.S)
+        assert card is not None
+        assert "earlier text" in card[0]
+        assert "said-note" not in card[0]
+        assert "said-quote" not in card[0]
 
 
 def test_a_source_that_cannot_be_private_says_why(client: TestClient, home: Path) -> None:

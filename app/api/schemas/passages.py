@@ -100,7 +100,7 @@ class Influence(Answer):
 class Passage(PassageFields):
     """One passage, its near-copies, and the prompts it stands behind or against."""
 
-    content_hash: str
+    content_hash: str | None
     """SHA-256 of the text as UTF-8, in hexadecimal digits."""
     near_duplicates: NearDuplicates | None
     """Its group of near-copies; null if it has none."""
