@@ -95,6 +95,7 @@ def create_app(settings: Settings | None = None) -> Application:
     app.state.metrics = Metrics(catalogue)
     app.state.asking_limit = PerMinute(settings.questions_per_minute)
     app.state.sign_in_limit = PerMinute(settings.sign_ins_per_minute)
+    app.state.name_limit = PerMinute(10 * settings.sign_ins_per_minute)
     app.state.templates = Jinja2Blocks(env=make_environment())
     add_error_handlers(app)
     reading = (home, prompts, passages, ask, runs, comparisons, methods, agreement)

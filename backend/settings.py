@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     """Days after which a browser has to sign in again."""
 
     sign_ins_per_minute: int = Field(default=10, ge=1)
-    """Attempts to sign in that one address may make a minute, and that may be made for one name."""
+    """Attempts to sign in that one address may make a minute; ten times as many may be made for one name."""
 
     search: Literal["exact", "index"] = "exact"
     """How a worker answers: exact scans every passage, index asks a run's FAISS index where it has one."""

@@ -14,7 +14,7 @@ from app.http.formats import local_path
 from app.http.forms import Fields, readable
 from app.http.headers import NO_STORE
 from app.http.identity import actor_of
-from app.http.limits import PerMinute, too_many
+from app.http.limits import too_many
 from app.http.logs import visit_of
 from app.http.viewers import SESSION_COOKIE, viewer_of
 from backend.accounts.access import begin_session, end_session
@@ -57,9 +57,13 @@ def sign_in(request: Request, form: Fields) -> Response | None:
 
 
 def count_attempt(request: Request, name: str) -> None:
-    """Count an attempt to say somebody's password, for the address and for the name; raises a Problem (429)."""
-    limit: PerMinute = request.app.state.sign_in_limit
-    for client in (f"address {network_of(request.scope)}", f"name {name}"):
+    """Count an attempt to say somebody's password; raises a Problem (429).
+
+    An address has so many a minute, a name ten times as many from all addresses: who knows a name should not be able to
+    lock its owner out from one place.
+    """
+    state = request.app.state
+    for limit, client in ((state.sign_in_limit, network_of(request.scope)), (state.name_limit, name)):
         seconds = limit.hit(client)
         if seconds is not None:
             raise too_many(seconds)

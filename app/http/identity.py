@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.http.cookies import read_cookie
 from app.http.csrf import SAFE_METHODS
 from app.http.database import Catalogue, catalogue_of
-from app.http.errors import Problem, problem_response
+from app.http.errors import Problem, not_found, problem_response
 from app.http.formats import address, here, wants_json
 from app.http.headers import NO_STORE
 from app.http.logs import visit_of
@@ -101,6 +101,9 @@ class Gate:
             await self.app(scope, receive, send)
             return
         request = Request(scope)
+        if "\0" in scope["path"]:  # PostgreSQL knows no such text
+            await problem_response(request, not_found("There is nothing at this address."))(scope, receive, send)
+            return
         token, secret = _token(request), read_cookie(request, SESSION_COOKIE)
         shows_something = token is not None or secret
         try:

@@ -48,6 +48,8 @@ def test_every_address_answers(postgres_url: str, tmp_path: Path) -> None:
         private = {"source": "Planted facts: capital", "private": "yes"}
         assert client.post("/sources/private", data=private, headers=ada).status_code == 303
         assert PLACEHOLDER in client.get("/passages/fact/capital/peru/1").text
+        for path in ("annotations/%00/undo", "annotate/pools/%00/close", "flags/%00/clear", "admin/jobs/%00/cancel"):
+            assert client.post(f"/{path}", headers=token_of(tmp_path, "root")).status_code == 404
         flag = {"passages": "fact/capital/peru/1", "reason": "wrong"}
         assert client.post("/flags", data=flag, headers=ada).status_code == 303
         assert "Lima" in client.get("/flags/corpus.jsonl", headers=ada).text

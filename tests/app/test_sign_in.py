@@ -134,6 +134,19 @@ def test_attempts_are_limited_for_a_name_and_for_an_address(https: TestClient, c
     assert int(refused.headers["retry-after"]) > 0
 
 
+def test_one_address_does_not_lock_an_owner_out_and_many_do_not_guess_for_long(
+    engine: Engine, tmp_path: Path, clock: Clock
+) -> None:
+    app = create_app(settings_for(tmp_path).model_copy(update={"sign_ins_per_minute": 1}))
+
+    def from_address(number: int) -> int:
+        client = TestClient(app, follow_redirects=False, base_url="https://here", client=(f"10.0.0.{number}", 1))
+        return sign_in(client, "ada", PASSWORD if number == 2 else "wrong password").status_code
+
+    assert [from_address(1), from_address(1), from_address(2)] == [401, 429, 303]
+    assert [from_address(number) for number in range(3, 12)] == [401] * 8 + [429]
+
+
 @pytest.mark.parametrize(
     "leads_to", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "/a\nb", ""]
 )
