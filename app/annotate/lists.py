@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.annotate.in_place import form_address
+from app.annotate.queue_views import pool_address
 from app.http.formats import address, prompt_address
 from app.http.parameters import Parameters
 from app.http.viewers import Viewer
@@ -21,6 +22,7 @@ from app.labels_text import LABELS, LabelText, label_text
 from app.prompts.highlight import prompt_pieces
 from backend.accounts.roles import Role
 from backend.annotations.exchange import annotation_lines, lines, table_rows
+from backend.annotations.queue import item_of
 from backend.annotations.reading import Wanted, listed, names_of, words_of
 from backend.annotations.writing import history
 from backend.catalogue.account_models import User
@@ -113,6 +115,8 @@ class OnePage:
     own: bool
     edit: str | None
     """Where it is changed; None for somebody else's."""
+    settled: bool
+    """Its pool is closed."""
     versions: list[Version]
 
 
@@ -213,5 +217,8 @@ def build_one(session: Session, viewer: Viewer, annotation_id: str) -> OnePage |
     edit = None
     if own and pool is None:
         edit = form_address(row.about["slug"], row.about["passage_id"], row.url, edit=True)
+    elif own and pool is not None and (item := item_of(session, annotation)) is not None:
+        edit = pool_address(pool.id, item)
     versions = [Version(change, label_text(change.label), names[change.user_id]) for change in reversed(changes)]
-    return OnePage(row, own, edit, versions)
+    settled = pool is not None and pool.closed_at is not None
+    return OnePage(row, own, edit, settled, versions)

@@ -117,7 +117,7 @@ def judge(request: Request, viewer: Annotator, pool_id: str, form: Form) -> Resp
 def _open_item(session: Session, viewer: Viewer, pool: Pool, item_pk: int) -> PoolItem:
     """An item that the viewer may judge now; raises a Problem."""
     if pool.closed_at is not None:
-        raise Problem(409, "Closed", "This pool was closed; nothing was saved.", link=ALL_POOLS)
+        raise closed_pool()
     if read_queue(session, pool, *_user(viewer)).find(item_pk) is None:
         raise Problem(
             409,
@@ -176,6 +176,13 @@ def _pool(session: Session, pool_id: str) -> Pool:
 def _user(viewer: Viewer) -> tuple[int, str]:
     assert viewer.user_id is not None
     return viewer.user_id, viewer.name
+
+
+def closed_pool() -> Problem:
+    """The refusal of changes to what was said in a closed pool."""
+    return Problem(
+        409, "Closed", "This pool is closed: what was said in it stands. Nothing was changed.", link=ALL_POOLS
+    )
 
 
 def saved_answer(request: Request, saved: Annotation | None, leads_to: str) -> Response:

@@ -21,7 +21,7 @@ from app.annotate.lists import (
     export_table,
     list_json,
 )
-from app.annotate.queue_routes import Annotator, Curator, saved_answer
+from app.annotate.queue_routes import Annotator, Curator, closed_pool, saved_answer
 from app.http.database import ReadSession, catalogue_of, read_while_streaming
 from app.http.errors import not_found
 from app.http.exports import Format, export
@@ -35,7 +35,7 @@ from app.http.viewers import Viewer
 from backend.annotations import writing as changes
 from backend.annotations.exchange import COLUMNS
 from backend.annotations.subjects import Pair, pair_in_place, ranks_of
-from backend.annotations.writing import OutdatedAnnotation, UnknownAnnotation
+from backend.annotations.writing import ClosedPool, OutdatedAnnotation, UnknownAnnotation
 from backend.settings import Settings
 
 router = APIRouter()
@@ -164,6 +164,8 @@ def _change(request: Request, annotation_id: str, form: Form, change: Any) -> Re
             change(session, actor_of(request), annotation_id, number(form.one("version")))
     except UnknownAnnotation:
         raise _unknown() from None
+    except ClosedPool:
+        raise closed_pool() from None
     except OutdatedAnnotation as outdated:
         raise problem_of(outdated) from None
     return RedirectResponse(local_path(form.one("back") or f"/annotations/{annotation_id}"), 303, headers=NO_STORE)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from backend.accounts.audit import Actor, note
 from backend.catalogue.annotated import count_annotations
-from backend.catalogue.annotation_models import Annotation, AnnotationChange, PoolSkip
+from backend.catalogue.annotation_models import Annotation, AnnotationChange, Pool, PoolSkip
 from backend.catalogue.models import Prompt
 from backend.core.labels import Label
 from backend.core.spans import Span
@@ -27,6 +27,10 @@ LONGEST_NOTE = 5_000
 
 class UnknownAnnotation(Exception):
     """There is no such annotation, or it is somebody else's."""
+
+
+class ClosedPool(Exception):
+    """The pool that the annotation was made in is closed: what was said there stands."""
 
 
 class OutdatedAnnotation(Exception):
@@ -85,9 +89,10 @@ def own_annotation(session: Session, user_id: int | None, annotation_id: str) ->
 def save(session: Session, actor: Actor, about: About, judgement: Judgement, version: int) -> Annotation:
     """Store a judgement that was made from ``version`` of the annotation, 0 where there was none.
 
-    The same judgement again changes nothing, so that a form may be sent twice. Raises OutdatedAnnotation.
+    The same judgement again changes nothing, so that a form may be sent twice. Raises OutdatedAnnotation, ClosedPool.
     """
     assert actor.user_id is not None
+    _require_open(session, about.pool_id)
     standing = find_own(session, actor.user_id, about, lock=True)
     if standing is None:
         try:
@@ -107,7 +112,10 @@ def save(session: Session, actor: Actor, about: About, judgement: Judgement, ver
 
 
 def delete(session: Session, actor: Actor, annotation_id: str, version: int) -> Annotation:
-    """Take an annotation back; what it said stays in its history. Raises UnknownAnnotation, OutdatedAnnotation."""
+    """Take an annotation back; what it said stays in its history.
+
+    Raises UnknownAnnotation, OutdatedAnnotation, ClosedPool.
+    """
     standing = _at(session, actor, annotation_id, version)
     if standing.deleted_at is not None:
         return standing
@@ -117,7 +125,7 @@ def delete(session: Session, actor: Actor, annotation_id: str, version: int) -> 
 def undo(session: Session, actor: Actor, annotation_id: str, version: int) -> Annotation:
     """Put an annotation back to what it was before its last change; undone twice, it is as it was.
 
-    Raises UnknownAnnotation, OutdatedAnnotation.
+    Raises UnknownAnnotation, OutdatedAnnotation, ClosedPool.
     """
     standing = _at(session, actor, annotation_id, version)
     before = session.get(AnnotationChange, (annotation_id, standing.version - 1))
@@ -155,9 +163,21 @@ def content_of(annotation: Annotation | AnnotationChange) -> Content:
 
 def _at(session: Session, actor: Actor, annotation_id: str, version: int) -> Annotation:
     found = own_annotation(session, actor.user_id, annotation_id)
+    _require_open(session, found.pool_id)
     if found.version != version:
         raise _outdated(session, found)
     return found
+
+
+def _require_open(session: Session, pool_id: str | None) -> None:
+    """Raise ClosedPool; an open one stays open until the transaction ends."""
+    if pool_id is None:
+        return
+    closed_at = session.execute(
+        select(Pool.closed_at).where(Pool.id == pool_id).with_for_update(read=True)
+    ).scalar_one()
+    if closed_at is not None:
+        raise ClosedPool
 
 
 def _outdated(session: Session, standing: Annotation) -> OutdatedAnnotation:

@@ -10,6 +10,7 @@ SHA-256 ends the reading.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -18,7 +19,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Annotated, Literal, cast
+from typing import IO, Annotated, BinaryIO, Literal, cast
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
@@ -84,6 +85,8 @@ class Backup(Part):
 
     @model_validator(mode="after")
     def _is_sound(self) -> Backup:
+        if self.catalogue_only and self.files:
+            raise ValueError("a backup of the catalogue only has files")
         if len({file.name for file in self.files}) != len(self.files):
             raise ValueError("a file is named twice")
         folders = [dump.folder for dump in self.catalogues]
@@ -139,9 +142,8 @@ class BackupReader:
         for file in self.backup.files:
             content = self._content(self._next(f"home/{file.name}", file.bytes))
             path = root / file.name
-            path.parent.mkdir(parents=True, exist_ok=True)
             digest = hashlib.sha256()
-            with path.open("xb") as stream:
+            with _made(path, file.name) as stream:
                 while piece := content.read(PIECE):
                     digest.update(piece)
                     stream.write(piece)
@@ -189,6 +191,19 @@ def open_backup(path: Path) -> Iterator[BackupReader]:
                 yield BackupReader(tar, path.stat().st_size)
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(f"{path} is no whole backup ({error}).", DAMAGED) from error
+
+
+def _made(path: Path, name: str) -> BinaryIO:
+    """A new file below folders that are made for it; raises InputError where no file can have its name."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
+    except (FileExistsError, NotADirectoryError, UnicodeError) as error:
+        raise InputError(f"The backup holds {name!r}, which no file can be called here.", DAMAGED) from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise InputError(f"The backup holds {name[:60]!r}..., a name that is too long.", DAMAGED) from error
 
 
 class _Careful(io.RawIOBase):

@@ -50,6 +50,10 @@ def restore(settings: Settings, path: Path) -> dict[str, Any]:
     }
 
 
+MARK = "restoring"
+"""A file in the folder in which a restore works: it is ours to remove."""
+
+
 class _Place:
     """Where a backup goes: the home's folder, and a SQLite file in it or elsewhere or a PostgreSQL database."""
 
@@ -68,9 +72,10 @@ class _Place:
 
     def fill(self, reader: BackupReader) -> int:
         """Make everything and move it to its place; returns how many jobs were put back into the queue."""
-        shutil.rmtree(self.made, ignore_errors=True)
+        self._clear()
         try:
             self.made.mkdir(parents=True)
+            (self.made / MARK).touch()
             self._require_room()
             reader.extract_files(self.made)
             *nested, own = self.backup.catalogues
@@ -86,7 +91,16 @@ class _Place:
             self._move()
             return put_back
         finally:
-            shutil.rmtree(self.made, ignore_errors=True)
+            if (self.made / MARK).exists():
+                shutil.rmtree(self.made, ignore_errors=True)
+
+    def _clear(self) -> None:
+        """Remove what a restore that was killed has left; raises UserError for a folder that is none of ours."""
+        if not os.path.lexists(self.made):
+            return
+        if any(self.made.iterdir()) and not (self.made / MARK).is_file():
+            raise UserError(f"{self.made} is in the way, and no restore has left it there.", "Move it away.")
+        shutil.rmtree(self.made)
 
     def _fill_server(self, reader: BackupReader, dump: CatalogueDump) -> int:
         """Fill a PostgreSQL database; the files are moved as the last thing before it commits."""
@@ -101,6 +115,7 @@ class _Place:
         except BaseException:
             if moved and not self.inside:
                 self.home.replace(self.made)
+                (self.made / MARK).touch()
             raise
         return put_back
 
@@ -133,6 +148,7 @@ class _Place:
             beside.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(self.made / CATALOGUE, beside)  # which copies, where it is another disk
             beside.replace(self.file)
+        (self.made / MARK).unlink()
         if not self.inside:
             self.made.replace(self.home)
             sync_folder(self.home.parent)

@@ -226,6 +226,20 @@ def test_annotators_stay_blind_while_a_pool_is_open(client: TestClient, full_hom
     assert TRACKSTAR in client.get(f"/annotations.jsonl?pool={OPEN_POOL}", headers=ada).text
 
 
+def test_what_was_said_in_a_closed_pool_stands(own: TestClient, home: Path) -> None:
+    ben, ada = token_of(home, "ben"), token_of(home, "ada")
+    made = stored(home, id=FIRST)[0]
+    assert made.pool_id == CLOSED_POOL
+    for act in ("delete", "undo"):
+        done = own.post(f"/annotations/{FIRST}/{act}", data={"version": made.version}, headers=ben)
+        assert (done.status_code, "is closed" in done.text) == (409, True)
+    assert "is closed" in own.get(f"/annotations/{FIRST}", headers=ben).text
+    assert stored(home, id=FIRST)[0].version == made.version
+    own.post(f"/annotate/pools/{CLOSED_POOL}/open", headers=ada)
+    assert "Delete" in own.get(f"/annotations/{FIRST}", headers=ben).text
+    assert own.post(f"/annotations/{FIRST}/delete", data={"version": 1}, headers=ben).status_code == 303
+
+
 def test_the_queue_refuses_what_is_not_its_own(own: TestClient, home: Path) -> None:
     ben, ada = token_of(home, "ben"), token_of(home, "ada")
     url = f"/annotate/pools/{OPEN_POOL}"

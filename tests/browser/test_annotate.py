@@ -199,6 +199,9 @@ def test_two_at_once_and_a_lost_connection(browser: Browser, site: Site) -> None
     expect(page.locator(".progress-line")).to_contain_text("You: 7 of")
     assert site.judged("cleo")[-1] == ("prior-relation", "an hour of thought")
     assert page.evaluate("Object.keys(localStorage)") == []
+    page.keyboard.press("/")
+    page.keyboard.type("half a thought")
+    assert page.evaluate("Object.keys(localStorage)[0]").startswith("draft cleo/")  # nobody else's on a shared browser
     for context in contexts:
         context.close()
 

@@ -210,6 +210,11 @@ def test_what_is_there_is_never_overwritten(home: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not empty"):
         restore(settings_of(tmp_path / "full"), file)
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["letter.txt"]
+    (tmp_path / "new.restoring").mkdir()
+    (tmp_path / "new.restoring" / "letter.txt").write_text("mine")
+    with pytest.raises(UserError, match="is in the way"):
+        restore(settings_of(tmp_path / "new"), file)
+    assert (tmp_path / "new.restoring" / "letter.txt").exists()
     with pytest.raises(InputError, match="There is no file"):
         restore(settings_of(tmp_path / "new"), tmp_path / "nothing.tar")
 
@@ -282,6 +287,8 @@ def file_entry(name: str) -> dict[str, Any]:
         (in_manifest(files=[file_entry("../../evil")]), "not a path"),
         (in_manifest(files=[file_entry("/etc/passwd")]), "not a path"),
         (in_manifest(files=[file_entry("corpora/../../evil/x")]), "not a path"),
+        (in_manifest(files=[file_entry(f"corpora/x/{'a' * 300}")]), "missing|should be|too long"),
+        (in_manifest(catalogue_only=True, files=[file_entry("corpora/x/y")]), "not sound"),
         (in_manifest(format=2), "not sound"),
         (in_manifest(extra=1), "not sound"),
     ],

@@ -67,6 +67,8 @@ class Filling:
             insert_rows(self.connection, table, _batches(table, lines))
         except DBAPIError as error:
             raise _refused(table, error.orig) from error
+        except OverflowError as error:
+            raise _refused(table, error) from error
         except Exception as error:
             if not _is_the_databases(error):
                 raise
