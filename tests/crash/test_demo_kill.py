@@ -15,7 +15,7 @@ import pytest
 from tests.command import digests, environment, proponent
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.full)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.full)])
 def test_killed_at_random_it_ends_with_the_same_bytes(tiny_demo, tmp_path, kills):
     moments = random.Random(kills)
     process = None

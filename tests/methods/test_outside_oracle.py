@@ -20,6 +20,7 @@ from tests.tiny_models import VOCABULARY, tiny_llama
 
 
 @pytest.mark.filterwarnings(r"ignore:.*torch\.cuda\.amp\.GradScaler:FutureWarning")
+@pytest.mark.full
 def test_gradient_products_are_those_of_kronfluence(tmp_path: Path) -> None:
     pytest.importorskip("kronfluence", reason="make installs it")
     from tests.oracles.kronfluence_scores import identity_scores

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -113,9 +114,8 @@ def test_bad_corpora_are_refused_and_leave_nothing(tmp_path, content, said):
 
 
 def test_missing_things_are_named(tmp_path):
-    home = tmp_path / "home"
     (tmp_path / "a-file").touch()
-    for arguments, said in (
+    cases = (
         (["rank"], "corpus import"),
         (["train"], "corpus import"),
         (["encode", "--model", "nowhere"], "corpus import"),
@@ -125,8 +125,11 @@ def test_missing_things_are_named(tmp_path):
         (["verify", "nothing"], "no artifact 'nothing'"),
         (["verify", "--home", str(tmp_path / "elsewhere")], "no home"),
         (["status", "--home", str(tmp_path / "a-file" / "below")], "no home"),
-    ):
-        done = proponent(home, *arguments)
+    )
+    with ThreadPoolExecutor(2) as pool:  # most of the time is the start of Python
+        run = [pool.submit(proponent, tmp_path / f"home-{n}", *given) for n, (given, _) in enumerate(cases)]
+    for (arguments, said), future in zip(cases, run, strict=True):
+        done = future.result()
         assert done.returncode == 1, (arguments, done.stderr)
         assert said in done.stderr.replace("\n", " "), (arguments, done.stderr)
         assert "Traceback" not in done.stderr

@@ -105,7 +105,7 @@ def check(case: Case, app: Application) -> None:
 
 @schema.parametrize()
 @seed(20260301)
-@settings(max_examples=12, deadline=None, database=None, suppress_health_check=SLOW)
+@settings(max_examples=6, deadline=None, database=None, suppress_health_check=SLOW)
 def test_answers_are_as_described(case: Case, app: Application) -> None:
     check(case, app)
 
