@@ -126,8 +126,11 @@ def test_missing_things_are_named(tmp_path):
         (["verify", "--home", str(tmp_path / "elsewhere")], "no home"),
         (["status", "--home", str(tmp_path / "a-file" / "below")], "no home"),
     )
+    homes = [tmp_path / f"home-{number}" for number in range(len(cases))]
+    for home in homes:
+        home.mkdir()
     with ThreadPoolExecutor(2) as pool:  # most of the time is the start of Python
-        run = [pool.submit(proponent, tmp_path / f"home-{n}", *given) for n, (given, _) in enumerate(cases)]
+        run = [pool.submit(proponent, home, *given) for home, (given, _) in zip(homes, cases, strict=True)]
     for (arguments, said), future in zip(cases, run, strict=True):
         done = future.result()
         assert done.returncode == 1, (arguments, done.stderr)
