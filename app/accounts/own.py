@@ -42,8 +42,6 @@ class AccountPage:
 
     name: str
     role: str
-    by_token: bool
-    """The page is read by a program: it changes nothing."""
     sessions: list[SessionRow]
     tokens: list[TokenRow]
     scopes: list[str]
@@ -79,7 +77,6 @@ def build_account(
     return AccountPage(
         name=viewer.name,
         role=role.value,
-        by_token=viewer.session_id is None,
         sessions=[
             SessionRow(short_id(browser), browser, browser.id == viewer.session_id)
             for browser in sessions_of(session, viewer.user_id)

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from app.http.parameters import Parameters
+from app.http.parameters import Parameters, one_of
 from backend.annotations.agreement import Scope
 from backend.core.records import TASKS
-
-
-def _task(value: str) -> str:
-    if value not in TASKS:
-        raise ValueError(f"“{value}” is none of {', '.join(TASKS)}")
-    return value
 
 
 class AgreementParameters(Parameters):
     """Which judgements count."""
 
     pool: Annotated[str, Field(max_length=64)] | None = None
-    task: Annotated[str, AfterValidator(_task)] | None = None
+    task: Annotated[str, one_of(*TASKS)] | None = None
     include: Literal["in-place"] | None = None
     """``in-place``: also annotations that were not made blind."""
 

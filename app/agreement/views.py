@@ -39,8 +39,6 @@ from backend.catalogue.annotation_models import Pool
 from backend.core.labels import ORDINAL
 from backend.core.records import TASKS
 
-MOST_PAIRS = 20
-
 
 @dataclass(frozen=True, slots=True)
 class PoolChoice:
@@ -111,7 +109,7 @@ def build_page(session: Session, asked: AgreementParameters, viewer: Viewer) -> 
         by_label=by_label,
         labels=[label_text(label.value) for label in ORDINAL],
         confusion=confused(judgements),
-        pairs=pairs(judgements)[:MOST_PAIRS],
+        pairs=pairs(judgements),
         disputed=disputed(judgements),
         open_pools=len(being_judged if asked.pool is None else being_judged & {asked.pool}),
         names=names_of(session, users) if curates else dict(zip(users, map(letter, range(len(users))), strict=True)),

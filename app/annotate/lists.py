@@ -9,14 +9,14 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.annotate.in_place import form_address
 from app.annotate.queue_views import pool_address
 from app.http.formats import address, prompt_address
-from app.http.parameters import Parameters
+from app.http.parameters import Parameters, one_of
 from app.http.viewers import Viewer
 from app.labels_text import LABELS, LabelText, label_text
 from app.prompts.highlight import prompt_pieces
@@ -32,16 +32,10 @@ from backend.core.labels import Label
 LIMIT = 50
 
 
-def _label(value: str) -> str:
-    if value not in tuple(Label):
-        raise ValueError(f"“{value}” is none of {', '.join(Label)}")
-    return value
-
-
 class ListedAnnotationParameters(Parameters):
     """What narrows a list of annotations."""
 
-    label: Annotated[str, AfterValidator(_label)] | None = None
+    label: Annotated[str, one_of(*Label)] | None = None
     pool: Annotated[str, Field(max_length=64)] | None = None
     """A pool's id, or ``none`` for those made in place."""
     user: Annotated[str, Field(max_length=40)] | None = None

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from app.http.parameters import Parameters
+from app.http.parameters import Parameters, one_of
 from backend.curation.flags import FlagFilter, Reason
 
 LIMIT = 100
 
 
-def _reason(value: str) -> str:
-    if value not in tuple(Reason):
-        raise ValueError(f"“{value}” is none of {', '.join(Reason)}")
-    return value
-
-
 class CorpusParameters(Parameters):
     """Which flags of which corpus."""
 
-    reason: Annotated[str, AfterValidator(_reason)] | None = None
+    reason: Annotated[str, one_of(*Reason)] | None = None
     corpus: Annotated[str, Field(max_length=64)] | None = None
     """The newest one without."""
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from app.curation import views
 from app.curation.parameters import CorpusParameters, FlagListed, FlagParameters
@@ -104,7 +104,7 @@ def add(request: Request, viewer: Curator, form: Form) -> Response:
             page = views.build_list(session, FlagParameters(), viewer, typed=typed, fault=str(error))
             return render(request, "curation/flags.html", {"page": page}, status=422, headers=NO_STORE)
     if wants_json(request):
-        return Response(f'{{"added": {added}}}', media_type="application/json", headers=NO_STORE)
+        return JSONResponse({"added": added}, headers=NO_STORE)
     return RedirectResponse(local_path(form.one("back") or "/flags"), 303, headers=NO_STORE)
 
 

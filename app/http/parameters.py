@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 
 from app.http.errors import FieldError, Problem
@@ -23,6 +23,17 @@ class Parameters(BaseModel):
 
 class NoParameters(Parameters):
     """For pages that take none."""
+
+
+def one_of(*allowed: str) -> AfterValidator:
+    """For an annotation: a parameter that is one of these."""
+
+    def check(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(f"“{value}” is none of {', '.join(allowed)}")
+        return value
+
+    return AfterValidator(check)
 
 
 P = TypeVar("P", bound=Parameters)

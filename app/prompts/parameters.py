@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from app.http.parameters import Parameters
+from app.http.parameters import Parameters, one_of
 from backend.catalogue.prompt_lists import PromptFilter, Sort
 from backend.core.metrics import BUCKETS
 from backend.core.records import TASKS
@@ -19,15 +19,6 @@ LONGEST_RELATION = 2_000
 
 K = 10
 """Passages of a method on a prompt's page, unless asked otherwise."""
-
-
-def _one_of(*allowed: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if value not in allowed:
-            raise ValueError(f"“{value}” is none of {', '.join(allowed)}")
-        return value
-
-    return AfterValidator(check)
 
 
 def _buckets(value: str) -> str:
@@ -62,7 +53,7 @@ class FilterParameters(Parameters):
 
     q: Annotated[str | None, Field(max_length=500), AfterValidator(_typed)] = None
     """Words that a prompt, its completion or its names hold."""
-    task: Annotated[str, _one_of(*TASKS)] | None = None
+    task: Annotated[str, one_of(*TASKS)] | None = None
     relation: Annotated[str, Field(max_length=LONGEST_RELATION)] | None = None
     bucket: Annotated[str, AfterValidator(_buckets)] | None = None
     """How many passages state the fact; several joined by commas."""

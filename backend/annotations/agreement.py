@@ -18,7 +18,7 @@ from backend.core.labels import ORDINAL, Label
 DEPTHS = (1, 3, 5, 10, 20, 50, 100)
 """The k of precision@k: those up to a pool's depth."""
 
-MOST_DISPUTED = 30
+MOST_DISPUTED, MOST_PAIRS = 30, 20
 PLACE = {label.value: place for place, label in enumerate(ORDINAL)}
 FACT = PLACE[Label.STATES_FACT]
 
@@ -183,7 +183,7 @@ def confused(judgements: Judgements) -> list[list[int]]:
 
 
 def pairs(judgements: Judgements) -> list[PairAgreement]:
-    """Every two annotators who have judged the same, those with most in common first."""
+    """Two annotators who have judged the same, those with most in common first, at most MOST_PAIRS."""
     shared: dict[tuple[int, int], list[tuple[str, str]]] = defaultdict(list)
     for labels in judgements.labels.values():
         users = sorted(labels)
@@ -191,14 +191,15 @@ def pairs(judgements: Judgements) -> list[PairAgreement]:
             for other in users[place + 1 :]:
                 shared[one, other].append((labels[one], labels[other]))
     found = []
-    for (one, other), both in shared.items():
+    ordered = sorted(shared.items(), key=lambda item: (-len(item[1]), item[0]))
+    for (one, other), both in ordered[:MOST_PAIRS]:
         counts = np.zeros((len(both), len(ORDINAL)), dtype=np.int64)
         for row, given in enumerate(both):
             for label in given:
                 counts[row, PLACE[label]] += 1
         same = sum(first == second for first, second in both)
         found.append(PairAgreement(one, other, len(both), same, alpha(counts, "nominal")))
-    return sorted(found, key=lambda pair: (-pair.shared, pair.one, pair.other))
+    return found
 
 
 def disputed(judgements: Judgements) -> list[Disputed]:

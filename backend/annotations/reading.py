@@ -33,8 +33,6 @@ class Shown:
     """The text has changed and no longer holds the quote."""
     earlier_text: bool
     """It was made on another text of the passage of this id."""
-    version: int
-    updated_at: datetime
     pool_id: str | None
 
 
@@ -87,8 +85,6 @@ def _shown(annotation: Annotation, author: str, own: bool, content_hash: str, te
         span=span,
         lost=annotation.span is not None and span is None,
         earlier_text=annotation.content_hash != content_hash,
-        version=annotation.version,
-        updated_at=annotation.updated_at,
         pool_id=annotation.pool_id,
     )
 
