@@ -27,8 +27,6 @@ class Item:
     pk: int
     query_hash: str
     content_hash: str
-    slug: str
-    passage_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class Queue:
 
 def read_queue(session: Session, pool: Pool, user_id: int, user_name: str) -> Queue:
     """The pool as an annotator works through it; three queries, whatever its size."""
-    wanted = select(PoolItem.pk, PoolItem.query_hash, PoolItem.content_hash, PoolItem.slug, PoolItem.passage_id)
+    wanted = select(PoolItem.pk, PoolItem.query_hash, PoolItem.content_hash)
     items = [Item(*row) for row in session.execute(wanted.where(PoolItem.pool_id == pool.id))]
     own = func.sum(case((Annotation.user_id == user_id, 1), else_=0))
     rows = session.execute(
